@@ -1,1 +1,4 @@
-//! Placeholder.
+//! DeBERTa objectives and how they are optimised, on Burn's Learner.
+
+pub mod optim;
+pub mod schedule;
