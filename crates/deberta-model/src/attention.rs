@@ -1,0 +1,281 @@
+//! Disentangled self-attention, Section 3.1 of the paper.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, Tensor, backend::Backend};
+
+use crate::config::{DebertaConfig, Family};
+use crate::ops;
+use crate::relative_position::{RelativeIndex, RelativePositions};
+use crate::weight_init::WeightInit;
+
+/// Which keys a query may attend to.
+#[derive(Debug, Clone)]
+pub enum AttentionMask<B: Backend> {
+    /// No padding: every query sees every key.
+    Full,
+    /// Padded sequences: `true` at padding, `[batch, seq_len]`.
+    Padding(Tensor<B, 2, Bool>),
+    /// Any pattern, for packed or causal sequences: `true` where the query (axis 1) must not see
+    /// the key (axis 2), `[batch, q_len, k_len]`.
+    Pairwise(Tensor<B, 3, Bool>),
+}
+
+impl<B: Backend> AttentionMask<B> {
+    /// `true` at tokens that no query may see, `[batch, seq_len]`; `None` if there are none.
+    pub fn unseen_tokens(&self) -> Option<Tensor<B, 2, Bool>> {
+        match self {
+            Self::Full => None,
+            Self::Padding(mask_pad) => Some(mask_pad.clone()),
+            Self::Pairwise(blocked) => Some(blocked.clone().all_dim(1).squeeze_dim(1)),
+        }
+    }
+
+    /// Blocked pairs, broadcast over heads: `[batch, 1, 1 or q_len, k_len]`.
+    fn blocked(&self) -> Option<Tensor<B, 4, Bool>> {
+        match self {
+            Self::Full => None,
+            Self::Padding(mask_pad) => Some(mask_pad.clone().unsqueeze_dims(&[1, 2])),
+            Self::Pairwise(blocked) => Some(blocked.clone().unsqueeze_dim(1)),
+        }
+    }
+
+    /// Queries that see nothing, whose output is zero: `[batch, q_len, 1]`.
+    fn blind_queries(&self) -> Option<Tensor<B, 3, Bool>> {
+        match self {
+            Self::Full => None,
+            Self::Padding(mask_pad) => Some(mask_pad.clone().unsqueeze_dim(2)),
+            Self::Pairwise(blocked) => Some(blocked.clone().all_dim(2)),
+        }
+    }
+
+    /// The mask of the queries at `positions` only.
+    ///
+    /// Selected queries are real tokens, so of a padding mask only the keys remain.
+    pub(crate) fn for_selected_queries(&self, rows: &crate::encoder::SelectedRows<B>) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Padding(mask_pad) => {
+                let [batch, seq_len] = mask_pad.dims();
+                let [_, slots] = rows.positions.dims();
+                let blocked = mask_pad.clone().unsqueeze_dim::<3>(1);
+                Self::Pairwise(blocked.expand([batch, slots, seq_len]))
+            }
+            Self::Pairwise(blocked) => {
+                let [_, _, k_len] = blocked.dims();
+                let [_, slots] = rows.positions.dims();
+                let index = rows.positions.clone().unsqueeze_dim::<3>(2);
+                let [batch, _, _] = blocked.dims();
+                let index = index.expand([batch, slots, k_len]);
+                Self::Pairwise(blocked.clone().int().gather(1, index).bool())
+            }
+        }
+    }
+}
+
+/// Content keys and values of a sequence, `[batch, heads, k_len, head_dim]` each.
+#[derive(Debug, Clone)]
+pub struct KeyValue<B: Backend> {
+    key: Tensor<B, 4>,
+    value: Tensor<B, 4>,
+}
+
+/// Position keys and queries of the live rows, `[1, heads, live, head_dim]` each.
+#[derive(Debug, Clone)]
+pub struct PositionProjections<B: Backend> {
+    pos_key: Option<Tensor<B, 4>>,
+    pos_query: Option<Tensor<B, 4>>,
+}
+
+/// Disentangled self-attention.
+///
+/// ```text
+/// A[i, j] = Qc[i]·Kc[j]  +  Qc[i]·Kr[δ(i, j)]  +  Kc[j]·Qr[δ(i, j)]        Eq. (4)
+///           content          content-to-position   position-to-content
+/// out     = softmax(A / sqrt(scale_factor * head_dim)) · Vc
+/// ```
+///
+/// # Deviation from the paper
+///
+/// Position-to-content is indexed with `δ(i, j)`, as in the released code. A query that sees no key
+/// gives zero, as in Microsoft's `XSoftmax`; transformers gives the mean of all values there.
+/// The scale multiplies the queries before the products, so that half-precision scores stay finite.
+///
+/// Reference: microsoft/DeBERTa `disentangled_attention.py`, commit 4d7fe0b.
+#[derive(Module, Debug)]
+pub struct DisentangledSelfAttention<B: Backend> {
+    query_proj: Linear<B>,
+    key_proj: Linear<B>,
+    value_proj: Linear<B>,
+    pos_key_proj: Option<Linear<B>>,
+    pos_query_proj: Option<Linear<B>>,
+    pos_dropout: Dropout,
+    dropout: Dropout,
+    num_heads: usize,
+    head_size: usize,
+    scale: f64,
+    c2p: bool,
+    p2c: bool,
+}
+
+impl<B: Backend> DisentangledSelfAttention<B> {
+    pub(crate) fn new(
+        config: &DebertaConfig,
+        weights: &mut WeightInit,
+        device: &B::Device,
+    ) -> Self {
+        let (hidden, width) = (config.hidden_size, config.all_head_size());
+        let key_bias = config.family == Family::V2;
+        let terms = config.position_terms;
+        let relative = config.relative_positions.is_some();
+        let own_positions = relative && !config.share_att_key;
+        let scale_factor = terms.scale_factor() * config.attention_head_size;
+
+        Self {
+            query_proj: weights.linear(hidden, width, true, device),
+            key_proj: weights.linear(hidden, width, key_bias, device),
+            value_proj: weights.linear(hidden, width, true, device),
+            pos_key_proj: (own_positions && terms.c2p)
+                .then(|| weights.linear(hidden, width, key_bias, device)),
+            pos_query_proj: (own_positions && terms.p2c)
+                .then(|| weights.linear(hidden, width, true, device)),
+            pos_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
+            num_heads: config.num_attention_heads,
+            head_size: config.attention_head_size,
+            scale: 1.0 / (scale_factor as f64).sqrt(),
+            c2p: relative && terms.c2p,
+            p2c: relative && terms.p2c,
+        }
+    }
+
+    /// Content keys and values of `hidden_states` `[batch, k_len, hidden]`.
+    pub fn keys_values(&self, hidden_states: Tensor<B, 3>) -> KeyValue<B> {
+        KeyValue {
+            key: self.split_heads(self.key_proj.forward(hidden_states.clone())),
+            value: self.split_heads(self.value_proj.forward(hidden_states)),
+        }
+    }
+
+    /// Position keys and queries of the live rows of the table, `[live, hidden]`.
+    ///
+    /// With shared projections (v2, v3) the content's matrices and biases serve for both.
+    pub fn project_positions(&self, live_rows: Tensor<B, 2>) -> PositionProjections<B> {
+        let rows = self.pos_dropout.forward(live_rows.unsqueeze::<3>());
+        let project = |own: &Option<Linear<B>>, shared: &Linear<B>| {
+            let projection = own.as_ref().unwrap_or(shared);
+            self.split_heads(projection.forward(rows.clone()))
+        };
+        PositionProjections {
+            pos_key: self
+                .c2p
+                .then(|| project(&self.pos_key_proj, &self.key_proj)),
+            pos_query: self
+                .p2c
+                .then(|| project(&self.pos_query_proj, &self.query_proj).mul_scalar(self.scale)),
+        }
+    }
+
+    /// Attention probabilities before dropout.
+    ///
+    /// # Shapes
+    ///
+    /// - query_states: `[batch, q_len, hidden]`
+    /// - output: `[batch, heads, q_len, k_len]`
+    pub fn probabilities(
+        &self,
+        query_states: Tensor<B, 3>,
+        keys: &KeyValue<B>,
+        positions: Option<(&PositionProjections<B>, &RelativePositions<B>)>,
+        mask: &AttentionMask<B>,
+    ) -> Tensor<B, 4> {
+        let query = self.split_heads(self.query_proj.forward(query_states));
+        let query = query.mul_scalar(self.scale);
+        let key = keys.key.clone();
+
+        let mut scores = query.clone().matmul(key.clone().swap_dims(2, 3));
+        if let Some((projections, relative)) = positions {
+            if let Some(pos_key) = projections.pos_key.clone() {
+                scores = scores + content_to_position(query, pos_key, &relative.index);
+            }
+            if let Some(pos_query) = projections.pos_query.clone() {
+                scores = scores + position_to_content(pos_query, key, &relative.index);
+            }
+        }
+        if let Some(blocked) = mask.blocked() {
+            let lowest = ops::masked_score(scores.dtype());
+            let shape = scores.shape();
+            scores = scores.mask_fill(blocked.expand(shape), lowest);
+        }
+        softmax(scores, 3)
+    }
+
+    /// Attends from `query_states` to `keys`.
+    ///
+    /// # Shapes
+    ///
+    /// - query_states: `[batch, q_len, hidden]`
+    /// - output: `[batch, q_len, heads * head_dim]`
+    pub fn forward(
+        &self,
+        query_states: Tensor<B, 3>,
+        keys: &KeyValue<B>,
+        positions: Option<(&PositionProjections<B>, &RelativePositions<B>)>,
+        mask: &AttentionMask<B>,
+    ) -> Tensor<B, 3> {
+        let probs = self.probabilities(query_states, keys, positions, mask);
+        let context = self.dropout.forward(probs).matmul(keys.value.clone());
+        let context = self.merge_heads(context);
+        match mask.blind_queries() {
+            Some(blind) => {
+                let shape = context.shape();
+                context.mask_fill(blind.expand(shape), 0.0)
+            }
+            None => context,
+        }
+    }
+
+    /// `[batch, len, heads * head_dim]` to `[batch, heads, len, head_dim]`.
+    fn split_heads(&self, x: Tensor<B, 3>) -> Tensor<B, 4> {
+        let [batch, len, _] = x.dims();
+        x.reshape([batch, len, self.num_heads, self.head_size])
+            .swap_dims(1, 2)
+    }
+
+    /// `[batch, heads, len, head_dim]` to `[batch, len, heads * head_dim]`.
+    fn merge_heads(&self, x: Tensor<B, 4>) -> Tensor<B, 3> {
+        let [batch, heads, len, head_dim] = x.dims();
+        x.swap_dims(1, 2).reshape([batch, len, heads * head_dim])
+    }
+}
+
+fn content_to_position<B: Backend>(
+    query: Tensor<B, 4>,
+    pos_key: Tensor<B, 4>,
+    index: &RelativeIndex<B>,
+) -> Tensor<B, 4> {
+    match index {
+        RelativeIndex::Consecutive { descending, .. } => {
+            ops::content_to_position(query, pos_key, descending.clone())
+        }
+        RelativeIndex::Scattered { slots } => {
+            ops::content_to_scattered_position(query, pos_key, slots.clone())
+        }
+    }
+}
+
+fn position_to_content<B: Backend>(
+    pos_query: Tensor<B, 4>,
+    key: Tensor<B, 4>,
+    index: &RelativeIndex<B>,
+) -> Tensor<B, 4> {
+    match index {
+        RelativeIndex::Consecutive { ascending, .. } => {
+            ops::position_to_content(pos_query, key, ascending.clone())
+        }
+        RelativeIndex::Scattered { slots } => {
+            ops::scattered_position_to_content(pos_query, key, slots.clone())
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Word, token-type and absolute-position embeddings.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, Linear};
+use burn::tensor::{Bool, Int, Tensor, backend::Backend};
+
+use crate::config::{AbsolutePositions, DebertaConfig};
+use crate::weight_init::{WeightInit, layer_norm};
+
+/// Input embeddings.
+///
+/// ```text
+/// e = (W_word[ids] + W_type[types] + W_pos[0..seq_len]) P          each but the first optional
+/// x = dropout(LN(e) ⊙ mask)
+/// ```
+///
+/// `W_pos` is added only with [`AbsolutePositions::Input`]; with [`AbsolutePositions::Decoder`] it
+/// waits for the mask decoder.
+///
+/// Reference: microsoft/DeBERTa `bert.py`, `BertEmbeddings`, commit 4d7fe0b.
+#[derive(Module, Debug)]
+pub struct DebertaEmbeddings<B: Backend> {
+    /// Word table `[vocab, embedding]`, also the output matrix of the masked-language-model head.
+    pub word_embeddings: Embedding<B>,
+    position_embeddings: Option<Embedding<B>>,
+    token_type_embeddings: Option<Embedding<B>>,
+    embed_proj: Option<Linear<B>>,
+    layer_norm: LayerNorm<B>,
+    dropout: Dropout,
+    add_positions: bool,
+}
+
+impl<B: Backend> DebertaEmbeddings<B> {
+    pub(crate) fn new(
+        config: &DebertaConfig,
+        weights: &mut WeightInit,
+        device: &B::Device,
+    ) -> Self {
+        let (width, hidden) = (config.embedding_size, config.hidden_size);
+        let has_positions = config.absolute_positions != AbsolutePositions::None;
+        Self {
+            word_embeddings: weights.embedding(config.vocab_size, width, device),
+            position_embeddings: has_positions
+                .then(|| weights.embedding(config.max_position_embeddings, width, device)),
+            token_type_embeddings: (config.type_vocab_size > 0)
+                .then(|| weights.embedding(config.type_vocab_size, width, device)),
+            embed_proj: (width != hidden).then(|| weights.linear(width, hidden, false, device)),
+            layer_norm: layer_norm(hidden, config.layer_norm_eps, device),
+            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            add_positions: config.absolute_positions == AbsolutePositions::Input,
+        }
+    }
+
+    /// Embeds token ids.
+    ///
+    /// # Shapes
+    ///
+    /// - input_ids, token_type_ids: `[batch, seq_len]`
+    /// - unseen: `[batch, seq_len]`, `true` at padding
+    /// - output: `[batch, seq_len, hidden]`
+    pub fn forward(
+        &self,
+        input_ids: Tensor<B, 2, Int>,
+        token_type_ids: Option<Tensor<B, 2, Int>>,
+        unseen: Option<Tensor<B, 2, Bool>>,
+    ) -> Tensor<B, 3> {
+        let words = self.word_embeddings.forward(input_ids);
+        let sum = self.sum(words, token_type_ids);
+        self.finish(sum, unseen)
+    }
+
+    /// The sum before the layer norm, from word vectors `[batch, seq_len, embedding]`.
+    ///
+    /// Without `token_type_ids` every token has type 0.
+    pub fn sum(
+        &self,
+        words: Tensor<B, 3>,
+        token_type_ids: Option<Tensor<B, 2, Int>>,
+    ) -> Tensor<B, 3> {
+        let [batch, seq_len, _] = words.dims();
+        let mut sum = words;
+        if let Some(table) = &self.token_type_embeddings {
+            let types = token_type_ids
+                .unwrap_or_else(|| Tensor::zeros([batch, seq_len], &sum.device()));
+            sum = sum + table.forward(types);
+        }
+        if let Some(table) = self.position_embeddings.as_ref().filter(|_| self.add_positions) {
+            let positions = Tensor::arange(0..seq_len as i64, &sum.device()).unsqueeze();
+            sum = sum + table.forward(positions);
+        }
+        match &self.embed_proj {
+            Some(projection) => projection.forward(sum),
+            None => sum,
+        }
+    }
+
+    /// Layer norm, padding to zero, dropout.
+    pub fn finish(&self, sum: Tensor<B, 3>, unseen: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
+        let mut x = self.layer_norm.forward(sum);
+        if let Some(unseen) = unseen {
+            let shape = x.shape();
+            x = x.mask_fill(unseen.unsqueeze_dim::<3>(2).expand(shape), 0.0);
+        }
+        self.dropout.forward(x)
+    }
+
+    /// Raw absolute-position vectors `[batch, slots, embedding]` at `positions` `[batch, slots]`:
+    /// no layer norm, no projection, no dropout. `None` if the network has no such table.
+    pub fn absolute_positions(&self, positions: Tensor<B, 2, Int>) -> Option<Tensor<B, 3>> {
+        let table = self.position_embeddings.as_ref()?;
+        Some(table.forward(positions))
+    }
+}

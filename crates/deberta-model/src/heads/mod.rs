@@ -1,0 +1,3 @@
+//! Heads on top of the encoder.
+
+pub mod masked_lm;
