@@ -34,14 +34,22 @@ pub struct ScheduleConfig {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { peak_lr: 1e-4, warmup_steps: 1000, decay: Decay::Linear }
+        Self {
+            peak_lr: 1e-4,
+            warmup_steps: 1000,
+            decay: Decay::Linear,
+        }
     }
 }
 
 impl ScheduleConfig {
     /// Initialize a new [schedule](Schedule) that ends after `total_steps` updates.
     pub fn init(&self, total_steps: usize) -> Schedule {
-        Schedule { config: self.clone(), total_steps, steps_done: 0 }
+        Schedule {
+            config: self.clone(),
+            total_steps,
+            steps_done: 0,
+        }
     }
 }
 
@@ -120,7 +128,12 @@ mod tests {
     const PEAK: f64 = 3e-4;
 
     fn schedule(decay: Decay, warmup_steps: usize, total_steps: usize) -> Schedule {
-        ScheduleConfig { peak_lr: PEAK, warmup_steps, decay }.init(total_steps)
+        ScheduleConfig {
+            peak_lr: PEAK,
+            warmup_steps,
+            decay,
+        }
+        .init(total_steps)
     }
 
     #[track_caller]
@@ -128,13 +141,19 @@ mod tests {
         let schedule = schedule(decay, 4, 8);
         for (step, expected) in expected.iter().enumerate() {
             let actual = schedule.lr_at(step) / PEAK;
-            assert!((actual - expected).abs() < 1e-12, "step {step}: {actual} is not {expected}");
+            assert!(
+                (actual - expected).abs() < 1e-12,
+                "step {step}: {actual} is not {expected}"
+            );
         }
     }
 
     #[test]
     fn linear_rates() {
-        check_rates(Decay::Linear, &[0.25, 0.5, 0.75, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
+        check_rates(
+            Decay::Linear,
+            &[0.25, 0.5, 0.75, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0],
+        );
     }
 
     #[test]
@@ -147,12 +166,18 @@ mod tests {
     fn cosine_rates() {
         let eighth = std::f64::consts::FRAC_1_SQRT_2;
         let (high, low) = (0.5 + 0.5 * eighth, 0.5 - 0.5 * eighth);
-        check_rates(Decay::Cosine, &[0.25, 0.5, 0.75, 1.0, 1.0, high, 0.5, low, 0.0, 0.0]);
+        check_rates(
+            Decay::Cosine,
+            &[0.25, 0.5, 0.75, 1.0, 1.0, high, 0.5, low, 0.0, 0.0],
+        );
     }
 
     #[test]
     fn constant_rates() {
-        check_rates(Decay::Constant, &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        check_rates(
+            Decay::Constant,
+            &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+        );
     }
 
     #[test]
@@ -169,7 +194,12 @@ mod tests {
 
     #[test]
     fn a_warm_up_as_long_as_the_run_never_divides_by_zero() {
-        for decay in [Decay::Linear, Decay::LinearFromStart, Decay::Cosine, Decay::Constant] {
+        for decay in [
+            Decay::Linear,
+            Decay::LinearFromStart,
+            Decay::Cosine,
+            Decay::Constant,
+        ] {
             let schedule = schedule(decay, 5, 5);
             assert!((0..10).all(|step| schedule.lr_at(step).is_finite()));
         }

@@ -153,7 +153,11 @@ impl<B: Backend> SimpleOptimizer<B> for AdamWRule {
         let new_first = grad.clone().mul_scalar(1.0 - self.beta_1);
         let new_second = grad.square().mul_scalar(1.0 - self.beta_2);
         let state = match state {
-            None => Moments { steps: 1, first: new_first, second: new_second },
+            None => Moments {
+                steps: 1,
+                first: new_first,
+                second: new_second,
+            },
             Some(state) => Moments {
                 steps: state.steps + 1,
                 first: state.first.mul_scalar(self.beta_1) + new_first,
@@ -165,12 +169,20 @@ impl<B: Backend> SimpleOptimizer<B> for AdamWRule {
         let steps = state.steps as f64;
         let correction_1 = 1.0 - self.beta_1.powf(steps);
         let correction_2 = (1.0 - self.beta_2.powf(steps)).sqrt();
-        let denominator = state.second.clone().sqrt().add_scalar(self.epsilon * correction_2);
+        let denominator = state
+            .second
+            .clone()
+            .sqrt()
+            .add_scalar(self.epsilon * correction_2);
         let update =
             (state.first.clone() / denominator).mul_scalar(lr * correction_2 / correction_1);
 
         let decay = lr * self.weight_decay;
-        let tensor = if decay == 0.0 { tensor } else { tensor.mul_scalar(1.0 - decay) };
+        let tensor = if decay == 0.0 {
+            tensor
+        } else {
+            tensor.mul_scalar(1.0 - decay)
+        };
         (tensor - update, Some(state))
     }
 
@@ -203,7 +215,12 @@ mod tests {
 
     impl Reference {
         fn step(&mut self, t: i32, lr: f64, weight_decay: f64, grads: &[f64]) {
-            let AdamWConfig { beta_1, beta_2, epsilon, .. } = self.config;
+            let AdamWConfig {
+                beta_1,
+                beta_2,
+                epsilon,
+                ..
+            } = self.config;
             for (i, g) in grads.iter().enumerate() {
                 self.m[i] = beta_1 * self.m[i] + (1.0 - beta_1) * g;
                 self.v[i] = beta_2 * self.v[i] + (1.0 - beta_2) * g * g;
@@ -255,19 +272,29 @@ mod tests {
             (values(block.layer_norm.gamma.val()), expected_gamma.theta),
         ] {
             for (actual, expected) in actual.iter().zip(&expected) {
-                assert!((actual - expected).abs() < 2e-6, "{actual} is not {expected}");
+                assert!(
+                    (actual - expected).abs() < 2e-6,
+                    "{actual} is not {expected}"
+                );
             }
         }
     }
 
     #[test]
     fn follows_the_formula_with_decay_on_matrices_only() {
-        check_against_reference(AdamWConfig { weight_decay: 0.5, ..AdamWConfig::default() });
+        check_against_reference(AdamWConfig {
+            weight_decay: 0.5,
+            ..AdamWConfig::default()
+        });
     }
 
     #[test]
     fn follows_the_formula_with_the_betas_of_deberta_v3() {
-        let config = AdamWConfig { beta_2: 0.98, weight_decay: 0.01, ..AdamWConfig::default() };
+        let config = AdamWConfig {
+            beta_2: 0.98,
+            weight_decay: 0.01,
+            ..AdamWConfig::default()
+        };
         check_against_reference(config);
     }
 
@@ -296,8 +323,14 @@ mod tests {
             let grads = loss_gradients(&restored, step);
             restored = restored_optimizer.step(1e-2, restored, grads);
         }
-        assert_eq!(values(block.linear.weight.val()), values(restored.linear.weight.val()));
-        assert_eq!(values(block.layer_norm.gamma.val()), values(restored.layer_norm.gamma.val()));
+        assert_eq!(
+            values(block.linear.weight.val()),
+            values(restored.linear.weight.val())
+        );
+        assert_eq!(
+            values(block.layer_norm.gamma.val()),
+            values(restored.layer_norm.gamma.val())
+        );
     }
 
     #[test]
@@ -305,7 +338,9 @@ mod tests {
         let block = Block::<B>::new(3, 4, &Default::default());
         let config = AdamWConfig::default();
         let device = burn::tensor::backend::DeviceOps::id(&burn::backend::flex::FlexDevice);
-        let halves = (0..2).map(|_| (loss_gradients(&block, 0), device)).collect();
+        let halves = (0..2)
+            .map(|_| (loss_gradients(&block, 0), device))
+            .collect();
         let multi = config.init::<B, Block<B>>().step_multi(
             1e-2,
             block.clone(),
@@ -313,13 +348,16 @@ mod tests {
         );
 
         // Adam does not see the scale of a first gradient, so two halves move as one whole.
-        let single = config.init::<B, Block<B>>().step(1e-2, block.clone(), {
-            loss_gradients(&block, 0)
-        });
+        let single = config
+            .init::<B, Block<B>>()
+            .step(1e-2, block.clone(), { loss_gradients(&block, 0) });
         let pairs = values(multi.linear.weight.val());
         for (multi, single) in pairs.iter().zip(values(single.linear.weight.val())) {
             assert!((multi - single).abs() < 1e-6);
         }
-        assert_ne!(values(block.linear.weight.val()), values(single.linear.weight.val()));
+        assert_ne!(
+            values(block.linear.weight.val()),
+            values(single.linear.weight.val())
+        );
     }
 }

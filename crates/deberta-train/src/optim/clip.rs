@@ -26,8 +26,17 @@ pub fn clip_global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     max_norm: f64,
 ) -> (GradientsParams, Tensor<B::InnerBackend, 1>) {
     let norm = global_norm(module, &grads);
-    let scale = norm.clone().add_scalar(EPSILON).recip().mul_scalar(max_norm).clamp_max(1.0);
-    let mut scaler = Scaler::<B> { scale, grads, backend: PhantomData };
+    let scale = norm
+        .clone()
+        .add_scalar(EPSILON)
+        .recip()
+        .mul_scalar(max_norm)
+        .clamp_max(1.0);
+    let mut scaler = Scaler::<B> {
+        scale,
+        grads,
+        backend: PhantomData,
+    };
     module.visit(&mut scaler);
     (scaler.grads, norm)
 }
@@ -40,7 +49,10 @@ pub fn global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     grads: &GradientsParams,
 ) -> Tensor<B::InnerBackend, 1> {
     let device = module.devices().first().cloned().unwrap_or_default();
-    let mut squares = SumOfSquares::<B> { grads, sum: Tensor::zeros([1], &device) };
+    let mut squares = SumOfSquares::<B> {
+        grads,
+        sum: Tensor::zeros([1], &device),
+    };
     module.visit(&mut squares);
     squares.sum.sqrt()
 }
@@ -84,7 +96,10 @@ mod tests {
 
     /// All gradients of a block as one vector, in the order of the module tree.
     fn flatten(block: &Block<B>, grads: &GradientsParams) -> Vec<f64> {
-        let matrix = grads.get::<Flex, 2>(block.linear.weight.id).unwrap().into_data();
+        let matrix = grads
+            .get::<Flex, 2>(block.linear.weight.id)
+            .unwrap()
+            .into_data();
         let bias = block.linear.bias.as_ref().unwrap().id;
         let beta = block.layer_norm.beta.as_ref().unwrap().id;
         let vectors = [bias, block.layer_norm.gamma.id, beta]

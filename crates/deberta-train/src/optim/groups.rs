@@ -44,8 +44,12 @@ pub fn split_by_decay<B: AutodiffBackend, M: AutodiffModule<B>>(
 ///
 /// Each element of the path is the name of a field and the type that holds it.
 fn is_decayed(path: &[(String, String)]) -> bool {
-    let named_so = path.last().is_some_and(|(name, _)| UNDECAYED_NAMES.contains(&name.as_str()));
-    let in_layer_norm = path.iter().any(|(_, container)| container.ends_with("LayerNorm"));
+    let named_so = path
+        .last()
+        .is_some_and(|(name, _)| UNDECAYED_NAMES.contains(&name.as_str()));
+    let in_layer_norm = path
+        .iter()
+        .any(|(_, container)| container.ends_with("LayerNorm"));
     !named_so && !in_layer_norm
 }
 
@@ -70,8 +74,11 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Splitter<B> {
         let Some(grad) = self.rest.remove::<B::InnerBackend, D>(param.id) else {
             return;
         };
-        let group =
-            if is_decayed(&self.path) { &mut self.decayed } else { &mut self.undecayed };
+        let group = if is_decayed(&self.path) {
+            &mut self.decayed
+        } else {
+            &mut self.undecayed
+        };
         group.register::<B::InnerBackend, D>(param.id, grad);
     }
 }
@@ -99,22 +106,40 @@ mod tests {
         assert!(decayed.get::<Flex, 2>(block.linear.weight.id).is_some());
         let bias = block.linear.bias.unwrap();
         assert!(undecayed.get::<Flex, 1>(bias.id).is_some());
-        assert!(undecayed.get::<Flex, 1>(block.layer_norm.gamma.id).is_some());
+        assert!(
+            undecayed
+                .get::<Flex, 1>(block.layer_norm.gamma.id)
+                .is_some()
+        );
     }
 
     #[track_caller]
     fn check_decayed(path: &[(&str, &str)], expected: bool) {
-        let path: Vec<_> =
-            path.iter().map(|(name, container)| (name.to_string(), container.to_string())).collect();
+        let path: Vec<_> = path
+            .iter()
+            .map(|(name, container)| (name.to_string(), container.to_string()))
+            .collect();
         assert_eq!(is_decayed(&path), expected);
     }
 
     #[test]
     fn a_weight_inside_any_layer_norm_is_not_decayed() {
-        check_decayed(&[("encoder", "Struct:Model"), ("weight", "Struct:Linear")], true);
-        check_decayed(&[("norm", "Struct:Model"), ("weight", "Struct:MaskedLayerNorm")], false);
+        check_decayed(
+            &[("encoder", "Struct:Model"), ("weight", "Struct:Linear")],
+            true,
+        );
+        check_decayed(
+            &[
+                ("norm", "Struct:Model"),
+                ("weight", "Struct:MaskedLayerNorm"),
+            ],
+            false,
+        );
         check_decayed(&[("head", "Struct:Model"), ("bias", "Struct:Head")], false);
         // A module that is merely called so keeps its decay.
-        check_decayed(&[("bias", "Struct:Model"), ("weight", "Struct:Linear")], true);
+        check_decayed(
+            &[("bias", "Struct:Model"), ("weight", "Struct:Linear")],
+            true,
+        );
     }
 }

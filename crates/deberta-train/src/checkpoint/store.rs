@@ -1,0 +1,294 @@
+//! The folder of checkpoints: saving, loading, falling back, tidying.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::manifest::{MANIFEST, Manifest};
+use super::storage::{Disk, Storage, sync_dir};
+use super::{CheckpointError, TrainState};
+
+const MODEL: &str = "model.mpk";
+const OPTIMIZER: &str = "optimizer.mpk";
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.json";
+
+/// Folders of this kind are unfinished or on their way out, never checkpoints.
+const TEMP_PREFIX: &str = ".tmp-";
+
+/// Content of a checkpoint, records as bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// Where the run stands.
+    pub state: TrainState,
+    /// Resolved configuration of the run, as JSON.
+    pub config: serde_json::Value,
+    /// Record of the model, see [`encode_record`](super::encode_record).
+    pub model: Vec<u8>,
+    /// Record of the optimiser.
+    pub optimizer: Vec<u8>,
+}
+
+/// The newest usable checkpoint, and those that had to be passed over.
+#[derive(Debug)]
+pub struct Restored {
+    /// What to continue from.
+    pub checkpoint: Checkpoint,
+    /// Folder it was read from.
+    pub path: PathBuf,
+    /// Why each newer checkpoint was refused, newest first.
+    pub rejected: Vec<CheckpointError>,
+}
+
+/// The checkpoints of one run.
+pub struct CheckpointStore {
+    dir: PathBuf,
+    keep_last: usize,
+    storage: Box<dyn Storage>,
+}
+
+impl CheckpointStore {
+    /// Opens the checkpoints below a run folder; what an interrupted save left is removed.
+    ///
+    /// - `keep_last`: newest checkpoints that are kept, at least one; the best is kept besides
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Io`] if the folder cannot be created or read.
+    pub fn open(run_dir: &Path, keep_last: usize) -> Result<Self, CheckpointError> {
+        let dir = run_dir.join("checkpoints");
+        fs::create_dir_all(&dir).map_err(CheckpointError::io(&dir))?;
+        let store = Self {
+            dir,
+            keep_last: keep_last.max(1),
+            storage: Box::new(Disk),
+        };
+        for name in store
+            .names()?
+            .iter()
+            .filter(|name| name.starts_with(TEMP_PREFIX))
+        {
+            store.remove(&store.dir.join(name));
+        }
+        Ok(store)
+    }
+
+    /// Folder of the checkpoint made at `step`.
+    pub fn path(&self, step: usize) -> PathBuf {
+        self.dir.join(format!("step-{step:07}"))
+    }
+
+    /// Steps of all checkpoints, in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Io`] if the folder cannot be read.
+    pub fn steps(&self) -> Result<Vec<usize>, CheckpointError> {
+        let mut steps: Vec<usize> = self
+            .names()?
+            .iter()
+            .filter_map(|name| name.strip_prefix("step-")?.parse().ok())
+            .collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Writes a checkpoint, then removes those that need not be kept.
+    ///
+    /// # Errors
+    ///
+    /// Any error leaves the older checkpoints as they were, and nothing of the new one.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+        let step = checkpoint.state.step;
+        let temp = self.dir.join(format!("{TEMP_PREFIX}step-{step:07}"));
+        let written = self
+            .write_files(&temp, checkpoint)
+            .and_then(|()| self.publish(&temp, step));
+        match written {
+            Ok(path) => {
+                self.tidy(&checkpoint.state)?;
+                Ok(path)
+            }
+            Err(error) => {
+                self.remove(&temp);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the checkpoint made at `step` and verifies every byte.
+    ///
+    /// # Errors
+    ///
+    /// The first damage found, naming the file.
+    pub fn load(&self, step: usize) -> Result<Checkpoint, CheckpointError> {
+        let dir = self.path(step);
+        let manifest = Manifest::read(&dir, step)?;
+        let state_path = dir.join(STATE);
+        let state: TrainState = serde_json::from_slice(&manifest.read_file(&dir, STATE)?)
+            .map_err(CheckpointError::json(&state_path))?;
+        if state.step != step {
+            let found = state.step;
+            return Err(CheckpointError::Step {
+                path: state_path,
+                expected: step,
+                found,
+            });
+        }
+        let config = serde_json::from_slice(&manifest.read_file(&dir, CONFIG)?)
+            .map_err(CheckpointError::json(&dir.join(CONFIG)))?;
+        let model = manifest.read_file(&dir, MODEL)?;
+        let optimizer = manifest.read_file(&dir, OPTIMIZER)?;
+        Ok(Checkpoint {
+            state,
+            config,
+            model,
+            optimizer,
+        })
+    }
+
+    /// Reads the newest checkpoint that is undamaged; `None` if there is none at all.
+    ///
+    /// Each one that is passed over is reported as a warning, too.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::NoneValid`] if there are checkpoints and all of them are damaged.
+    pub fn latest_valid(&self) -> Result<Option<Restored>, CheckpointError> {
+        let mut rejected = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            let path = self.path(step);
+            match self.load(step) {
+                Ok(checkpoint) => {
+                    return Ok(Some(Restored {
+                        checkpoint,
+                        path,
+                        rejected,
+                    }));
+                }
+                Err(error) => {
+                    log::warn!("checkpoint {} is not used: {error}", path.display());
+                    rejected.push(error);
+                }
+            }
+        }
+        let count = rejected.len();
+        match rejected.into_iter().next() {
+            None => Ok(None),
+            Some(newest) => Err(CheckpointError::NoneValid {
+                dir: self.dir.clone(),
+                count,
+                source: Box::new(newest),
+            }),
+        }
+    }
+
+    fn names(&self) -> Result<Vec<String>, CheckpointError> {
+        let entries = fs::read_dir(&self.dir).map_err(CheckpointError::io(&self.dir))?;
+        let name = |entry: std::io::Result<fs::DirEntry>| {
+            let entry = entry.map_err(CheckpointError::io(&self.dir))?;
+            Ok(entry.file_name().to_string_lossy().into_owned())
+        };
+        entries.map(name).collect()
+    }
+
+    fn write_files(&self, temp: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        let state = to_json(&temp.join(STATE), &checkpoint.state)?;
+        let config = to_json(&temp.join(CONFIG), &checkpoint.config)?;
+        let files: [(&'static str, &[u8]); 4] = [
+            (MODEL, &checkpoint.model),
+            (OPTIMIZER, &checkpoint.optimizer),
+            (STATE, &state),
+            (CONFIG, &config),
+        ];
+        let manifest = Manifest::describe(checkpoint.state.step, &files);
+        let manifest = to_json(&temp.join(MANIFEST), &manifest)?;
+
+        if temp.exists() {
+            fs::remove_dir_all(temp).map_err(CheckpointError::io(temp))?;
+        }
+        fs::create_dir(temp).map_err(CheckpointError::io(temp))?;
+        for (name, bytes) in files.into_iter().chain([(MANIFEST, manifest.as_slice())]) {
+            let path = temp.join(name);
+            self.storage
+                .write(&path, bytes)
+                .map_err(CheckpointError::io(&path))?;
+        }
+        sync_dir(temp).map_err(CheckpointError::io(temp))
+    }
+
+    /// Gives the folder its final name; a damaged or outdated one of that name makes way.
+    fn publish(&self, temp: &Path, step: usize) -> Result<PathBuf, CheckpointError> {
+        let path = self.path(step);
+        let old = path.exists().then(|| self.doomed(&path));
+        if let Some(old) = &old {
+            fs::rename(&path, old).map_err(CheckpointError::io(&path))?;
+        }
+        if let Err(source) = fs::rename(temp, &path) {
+            if let Some(old) = &old {
+                fs::rename(old, &path).map_err(CheckpointError::io(&path))?;
+            }
+            return Err(CheckpointError::Io { path, source });
+        }
+        if let Some(old) = &old {
+            self.remove(old);
+        }
+        sync_dir(&self.dir).map_err(CheckpointError::io(&self.dir))?;
+        Ok(path)
+    }
+
+    /// Removes all checkpoints but the newest ones and the best one.
+    fn tidy(&self, state: &TrainState) -> Result<(), CheckpointError> {
+        let steps = self.steps()?;
+        let superseded = steps.len().saturating_sub(self.keep_last);
+        let best = state.best.map(|best| best.step);
+        for step in steps
+            .into_iter()
+            .take(superseded)
+            .filter(|step| Some(*step) != best)
+        {
+            self.remove(&self.path(step));
+        }
+        Ok(())
+    }
+
+    /// Removes a folder below the store.
+    ///
+    /// It is renamed first, so that no half-removed checkpoint can be met. A failure costs disk
+    /// space and nothing else, hence it is only reported.
+    fn remove(&self, path: &Path) {
+        let doomed = self.doomed(path);
+        let renamed = if doomed == path {
+            Ok(())
+        } else {
+            fs::rename(path, &doomed)
+        };
+        match renamed.and_then(|()| fs::remove_dir_all(&doomed)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                log::warn!("cannot remove {}: {error}", path.display());
+            }
+            _ => {}
+        }
+    }
+
+    /// Name under which a folder waits for its removal.
+    fn doomed(&self, path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match name.starts_with(TEMP_PREFIX) {
+            true => path.to_owned(),
+            false => self.dir.join(format!("{TEMP_PREFIX}removed-{name}")),
+        }
+    }
+}
+
+/// JSON for people to read.
+fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, CheckpointError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(CheckpointError::json(path))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

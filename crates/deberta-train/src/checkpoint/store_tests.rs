@@ -1,0 +1,231 @@
+//! Tests of the checkpoint store: damage, full disks, tidying.
+
+use super::*;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::checkpoint::Best;
+
+fn checkpoint(step: usize) -> Checkpoint {
+    let mut state = TrainState::start(7);
+    state.step = step;
+    state.cursor = state.cursor.advance(step * 8, 100);
+    Checkpoint {
+        state,
+        config: serde_json::json!({ "peak_lr": 3e-4, "steps": 20 }),
+        model: (0..300).map(|byte| (byte * step % 251) as u8).collect(),
+        optimizer: vec![step as u8; 200],
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_saved_is_loaded() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 2).unwrap();
+    let path = store.save(&checkpoint(12)).unwrap();
+
+    assert_eq!(path, run.path().join("checkpoints/step-0000012"));
+    assert_eq!(files(&path).len(), 5);
+    assert_eq!(store.load(12).unwrap(), checkpoint(12));
+    assert!(store.latest_valid().unwrap().unwrap().rejected.is_empty());
+}
+
+#[test]
+fn an_empty_store_has_nothing_to_restore() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 2).unwrap();
+    assert!(store.latest_valid().unwrap().is_none());
+}
+
+#[test]
+fn the_newest_and_the_best_are_kept() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 2).unwrap();
+    for step in [1, 2, 3, 4, 5] {
+        let mut checkpoint = checkpoint(step);
+        checkpoint.state.best = Some(Best {
+            step: step.min(2),
+            loss_nats: 1.0,
+        });
+        store.save(&checkpoint).unwrap();
+    }
+    assert_eq!(store.steps().unwrap(), [2, 4, 5]);
+}
+
+#[test]
+fn saving_a_step_again_replaces_it() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 2).unwrap();
+    store.save(&checkpoint(3)).unwrap();
+    let changed = Checkpoint {
+        model: vec![9; 10],
+        ..checkpoint(3)
+    };
+    store.save(&changed).unwrap();
+
+    assert_eq!(store.load(3).unwrap(), changed);
+    assert_eq!(files(&run.path().join("checkpoints")).len(), 1);
+}
+
+#[test]
+fn leftovers_of_a_killed_save_are_ignored_and_removed() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 2).unwrap();
+    store.save(&checkpoint(3)).unwrap();
+    let leftover = run.path().join("checkpoints/.tmp-step-0000004");
+    fs::create_dir(&leftover).unwrap();
+    fs::write(leftover.join(MODEL), b"half").unwrap();
+
+    assert_eq!(
+        store.latest_valid().unwrap().unwrap().checkpoint,
+        checkpoint(3)
+    );
+    CheckpointStore::open(run.path(), 2).unwrap();
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn every_truncation_is_refused_and_the_previous_checkpoint_used() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 3).unwrap();
+    store.save(&checkpoint(10)).unwrap();
+    let newest = store.save(&checkpoint(20)).unwrap();
+
+    for file in files(&newest) {
+        let whole = fs::read(&file).unwrap();
+        // The manifest ends with a newline, which JSON does not need.
+        let shortest = whole.len() - 2;
+        for length in [0, whole.len() / 2, shortest] {
+            fs::write(&file, &whole[..length]).unwrap();
+            let restored = store.latest_valid().unwrap().unwrap();
+            assert_eq!(restored.checkpoint, checkpoint(10));
+            assert_eq!(restored.rejected.len(), 1);
+        }
+        fs::write(&file, &whole).unwrap();
+    }
+    assert_eq!(store.load(20).unwrap(), checkpoint(20));
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 3).unwrap();
+    let dir = store.save(&checkpoint(20)).unwrap();
+
+    for file in files(&dir) {
+        let whole = fs::read(&file).unwrap();
+        for position in 0..whole.len() {
+            for bit in [0, 5] {
+                let mut flipped = whole.clone();
+                flipped[position] ^= 1 << bit;
+                fs::write(&file, &flipped).unwrap();
+                // A blank of the manifest may turn into another blank, which changes nothing.
+                match store.load(20) {
+                    Ok(loaded) => assert_eq!(loaded, checkpoint(20), "{}", file.display()),
+                    Err(error) => assert!(error.to_string().contains(&*dir.to_string_lossy())),
+                }
+            }
+        }
+        fs::write(&file, &whole).unwrap();
+    }
+}
+
+#[test]
+fn the_message_names_the_file_and_what_is_wrong() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 3).unwrap();
+    let dir = store.save(&checkpoint(20)).unwrap();
+    let model = dir.join(MODEL);
+    fs::write(&model, [0; 17]).unwrap();
+
+    let message = store.load(20).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        format!("{} is damaged: 17 bytes instead of 300", model.display())
+    );
+
+    fs::write(&model, [0; 300]).unwrap();
+    let message = store.load(20).unwrap_err().to_string();
+    assert!(message.starts_with(&format!("{} is damaged: its SHA-256 is", model.display())));
+
+    let error = store.latest_valid().unwrap_err();
+    assert!(matches!(error, CheckpointError::NoneValid { count: 1, .. }));
+}
+
+#[test]
+fn a_checkpoint_under_the_wrong_name_is_refused() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 3).unwrap();
+    let dir = store.save(&checkpoint(20)).unwrap();
+    fs::rename(&dir, store.path(30)).unwrap();
+
+    let error = store.load(30).unwrap_err();
+    assert!(matches!(
+        error,
+        CheckpointError::Step {
+            expected: 30,
+            found: 20,
+            ..
+        }
+    ));
+}
+
+/// A disk with room for so many more bytes, which then says what a full one says.
+struct FullDisk(Arc<AtomicUsize>);
+
+impl Storage for FullDisk {
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let room = self.0.load(Ordering::Relaxed);
+        let fits = bytes.len().min(room);
+        self.0.store(room - fits, Ordering::Relaxed);
+        fs::write(path, &bytes[..fits])?;
+        match fits == bytes.len() {
+            true => Ok(()),
+            // A real `ENOSPC`, from the operating system.
+            false => io::Write::write_all(&mut fs::File::create("/dev/full")?, b"x"),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_loses_nothing_that_was_written() {
+    let run = tempfile::tempdir().unwrap();
+    let mut store = CheckpointStore::open(run.path(), 1).unwrap();
+    store.save(&checkpoint(10)).unwrap();
+    let room = Arc::new(AtomicUsize::new(0));
+    store.storage = Box::new(FullDisk(Arc::clone(&room)));
+
+    for bytes in [0, 150, 300, 450, 520, 600, 900] {
+        room.store(bytes, Ordering::Relaxed);
+        let error = store.save(&checkpoint(20)).unwrap_err();
+        let CheckpointError::Io { source, .. } = &error else {
+            panic!("{error} is not about the disk");
+        };
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            store.latest_valid().unwrap().unwrap().checkpoint,
+            checkpoint(10)
+        );
+        assert_eq!(
+            files(&run.path().join("checkpoints")).len(),
+            1,
+            "the remains must be gone"
+        );
+    }
+
+    // As soon as there is room again, saving works.
+    room.store(usize::MAX, Ordering::Relaxed);
+    store.save(&checkpoint(20)).unwrap();
+    assert_eq!(store.steps().unwrap(), [20]);
+}
