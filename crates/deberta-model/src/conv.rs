@@ -68,7 +68,10 @@ impl<B: Backend> ConvLayer<B> {
             Some(unseen) => x.mask_fill(unseen.clone(), 0.0),
             None => x,
         };
-        let local = self.conv.forward(embeddings.swap_dims(1, 2)).swap_dims(1, 2);
+        let local = self
+            .conv
+            .forward(embeddings.swap_dims(1, 2))
+            .swap_dims(1, 2);
         let local = activate(self.activation, self.dropout.forward(zero_padding(local)));
         zero_padding(self.layer_norm.forward(layer_output + local))
     }

@@ -80,11 +80,15 @@ impl<B: Backend> DebertaEmbeddings<B> {
         let [batch, seq_len, _] = words.dims();
         let mut sum = words;
         if let Some(table) = &self.token_type_embeddings {
-            let types = token_type_ids
-                .unwrap_or_else(|| Tensor::zeros([batch, seq_len], &sum.device()));
+            let types =
+                token_type_ids.unwrap_or_else(|| Tensor::zeros([batch, seq_len], &sum.device()));
             sum = sum + table.forward(types);
         }
-        if let Some(table) = self.position_embeddings.as_ref().filter(|_| self.add_positions) {
+        if let Some(table) = self
+            .position_embeddings
+            .as_ref()
+            .filter(|_| self.add_positions)
+        {
             let positions = Tensor::arange(0..seq_len as i64, &sum.device()).unsqueeze();
             sum = sum + table.forward(positions);
         }

@@ -247,12 +247,21 @@ impl HfConfig {
                 .map_or(-1, |buckets| buckets as i64),
             pos_att_type: PosAttType::List(terms),
             share_att_key: config.share_att_key,
-            norm_rel_ebd: Some(if config.norm_rel_embeddings { "layer_norm" } else { "none" }.into()),
+            norm_rel_ebd: Some(
+                if config.norm_rel_embeddings {
+                    "layer_norm"
+                } else {
+                    "none"
+                }
+                .into(),
+            ),
             position_biased_input: config.absolute_positions == AbsolutePositions::Input,
             pad_token_id: config.pad_token_id,
             conv_kernel_size: config.conv.map(|conv| conv.kernel_size),
             conv_groups: config.conv.map(|conv| conv.groups),
-            conv_act: config.conv.map(|conv| activation_name(conv.activation).into()),
+            conv_act: config
+                .conv
+                .map(|conv| activation_name(conv.activation).into()),
             other: Map::new(),
         }
     }
@@ -396,7 +405,11 @@ mod tests {
                 ..presets::by_name(name).unwrap()
             };
             let json = serde_json::to_string(&HfConfig::from_config(&config)).unwrap();
-            assert_eq!(HfConfig::parse(&json).unwrap().to_config().unwrap(), config, "{name}");
+            assert_eq!(
+                HfConfig::parse(&json).unwrap().to_config().unwrap(),
+                config,
+                "{name}"
+            );
         }
     }
 

@@ -2,11 +2,12 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
-use burn::tensor::activation::{gelu, gelu_approximate, relu, tanh};
+use burn::tensor::activation::{gelu_approximate, relu, tanh};
 use burn::tensor::{Tensor, backend::Backend};
 
 use crate::attention::{AttentionMask, DisentangledSelfAttention, KeyValue, PositionProjections};
 use crate::config::{Activation, DebertaConfig};
+use crate::ops::gelu;
 use crate::relative_position::RelativePositions;
 use crate::weight_init::{WeightInit, layer_norm};
 

@@ -17,7 +17,7 @@ pub enum LongDistance {
     /// Clamp to ±(`max_distance` − 1) before bucketing, as microsoft/DeBERTa does.
     Clamp,
     /// Bucket any distance, as transformers does: distances of −`max_distance` and below reach row
-    /// 0, which no published model ever trained.
+    /// 0, which no published model with buckets ever trained.
     Extrapolate,
 }
 
@@ -29,7 +29,7 @@ pub struct RelativePositionConfig {
     pub max_distance: usize,
     /// Logarithmic buckets per direction (v2, v3); `None` keeps every distance apart (v1).
     pub buckets: Option<usize>,
-    /// Distances beyond `max_distance`.
+    /// Distances beyond `max_distance`; without buckets both choices are Eq. (3).
     pub long_distance: LongDistance,
 }
 
@@ -80,13 +80,15 @@ impl RelativePositionConfig {
     pub fn row(&self, distance: i64) -> usize {
         let span = self.span() as i64;
         let limit = self.max_distance as i64 - 1;
-        let distance = match self.long_distance {
-            LongDistance::Clamp => distance.clamp(-limit, limit),
-            LongDistance::Extrapolate => distance,
-        };
         let bucket = match self.buckets {
-            Some(buckets) => log_bucket(distance, buckets as i64, self.max_distance as i64),
             None => distance,
+            Some(buckets) => {
+                let distance = match self.long_distance {
+                    LongDistance::Clamp => distance.clamp(-limit, limit),
+                    LongDistance::Extrapolate => distance,
+                };
+                log_bucket(distance, buckets as i64, self.max_distance as i64)
+            }
         };
         (bucket + span).clamp(0, 2 * span - 1) as usize
     }
@@ -238,7 +240,11 @@ mod tests {
     #[test]
     fn live_rows_at_the_published_span() {
         for (len, live) in [(1, 1), (128, 255), (256, 385), (512, 511), (4096, 511)] {
-            assert_eq!(RelativeRows::new(&V3, len, len).live.len(), live, "length {len}");
+            assert_eq!(
+                RelativeRows::new(&V3, len, len).live.len(),
+                live,
+                "length {len}"
+            );
         }
     }
 
@@ -261,10 +267,10 @@ mod tests {
             buckets: None,
             ..V3
         };
-        // delta(i, j) = 0 for i-j <= -k; 2k-1 for i-j >= k; i-j+k else. Microsoft's clamp keeps
-        // row 0 unused.
+        // delta(i, j) = 0 for i-j <= -k; 2k-1 for i-j >= k; i-j+k else.
         assert_eq!([v1.row(-511), v1.row(0), v1.row(511)], [1, 512, 1023]);
-        assert_eq!([v1.row(-600), v1.row(600)], [1, 1023]);
+        assert_eq!([v1.row(-512), v1.row(512)], [0, 1023]);
+        assert_eq!([v1.row(-600), v1.row(600)], [0, 1023]);
     }
 
     #[test]

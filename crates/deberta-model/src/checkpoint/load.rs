@@ -17,16 +17,29 @@ use crate::config::{AbsolutePositions, DebertaConfig};
 use crate::heads::masked_lm::DebertaForMaskedLm;
 use crate::hf_config::HfConfig;
 use crate::model::DebertaModel;
+use crate::relative_position::LongDistance;
+
+/// Whose behaviour to follow where Microsoft's code and transformers differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compatibility {
+    /// microsoft/DeBERTa, whose code trained the published checkpoints.
+    #[default]
+    Microsoft,
+    /// transformers: distances beyond the table's reach are not clamped before bucketing.
+    HuggingFace,
+}
 
 /// Tensors of heads, which a bare encoder leaves aside.
-const HEADS: [&str; 6] = [
+const HEADS: [&str; 5] = [
     "lm_head.",
     "mask_predictions.",
     "pooler.",
     "classifier.",
     "qa_outputs.",
-    "deberta.embeddings.position_embeddings.",
 ];
+
+/// The table that only the mask decoder reads, unless positions are added to the input.
+const POSITION_TABLE: &str = "embeddings.position_embeddings.";
 
 /// Loads the encoder of a checkpoint folder; heads in the file are left aside.
 ///
@@ -35,14 +48,19 @@ const HEADS: [&str; 6] = [
 /// If a file is missing or malformed, or names or shapes do not fit.
 pub fn load_model<B: Backend>(
     dir: &Path,
+    compatibility: Compatibility,
     device: &B::Device,
 ) -> Result<(DebertaModel<B>, DebertaConfig), CheckpointError> {
-    let config = open_config(dir)?;
+    let config = open_config(dir, compatibility)?;
     let mut model = config
         .init::<B>(0, device)
         .map_err(|source| config_error(dir, source))?;
     let path = dir.join(WEIGHTS_FILE);
-    load_into::<B, _>(&mut model, &config, &path, Prefix::Removed, &HEADS)?;
+    let mut ignored = HEADS.to_vec();
+    if config.absolute_positions == AbsolutePositions::None {
+        ignored.push(POSITION_TABLE);
+    }
+    load_into::<B, _>(&mut model, &config, &path, Prefix::Removed, &ignored)?;
     Ok((model, config))
 }
 
@@ -56,9 +74,10 @@ pub fn load_model<B: Backend>(
 /// If a file is missing or malformed, or names or shapes do not fit.
 pub fn load_masked_lm<B: Backend>(
     dir: &Path,
+    compatibility: Compatibility,
     device: &B::Device,
 ) -> Result<(DebertaForMaskedLm<B>, DebertaConfig), CheckpointError> {
-    let mut config = open_config(dir)?;
+    let mut config = open_config(dir, compatibility)?;
     let path = dir.join(WEIGHTS_FILE);
     if config.absolute_positions == AbsolutePositions::None && has_position_table(&path)? {
         config.absolute_positions = AbsolutePositions::Decoder;
@@ -66,14 +85,23 @@ pub fn load_masked_lm<B: Backend>(
     let mut model = config
         .init_masked_lm::<B>(0, device)
         .map_err(|source| config_error(dir, source))?;
-    let other_heads = ["mask_predictions.", "pooler.", "classifier."];
-    load_into::<B, _>(&mut model, &config, &path, Prefix::Kept, &other_heads)?;
+    let other_heads = &HEADS[1..];
+    load_into::<B, _>(&mut model, &config, &path, Prefix::Kept, other_heads)?;
     Ok((model, config))
 }
 
-fn open_config(dir: &Path) -> Result<DebertaConfig, CheckpointError> {
+fn open_config(dir: &Path, compatibility: Compatibility) -> Result<DebertaConfig, CheckpointError> {
     let file = HfConfig::open(&dir.join(CONFIG_FILE))?;
-    file.to_config().map_err(|source| config_error(dir, source))
+    let mut config = file
+        .to_config()
+        .map_err(|source| config_error(dir, source))?;
+    if let Some(relative) = &mut config.relative_positions {
+        relative.long_distance = match compatibility {
+            Compatibility::Microsoft => LongDistance::Clamp,
+            Compatibility::HuggingFace => LongDistance::Extrapolate,
+        };
+    }
+    Ok(config)
 }
 
 fn config_error(dir: &Path, source: crate::config::ConfigError) -> CheckpointError {
@@ -96,7 +124,10 @@ struct Weights {
 }
 
 impl Weights {
-    #[allow(unsafe_code, reason = "memory-maps the weights instead of copying them")]
+    #[allow(
+        unsafe_code,
+        reason = "memory-maps the weights instead of copying them"
+    )]
     fn open(path: &Path) -> Result<Self, CheckpointError> {
         let file = File::open(path).map_err(|source| io_error(path, source))?;
         // SAFETY: the map is read-only and its bytes are validated before use. As with every
@@ -119,7 +150,7 @@ fn has_position_table(path: &Path) -> Result<bool, CheckpointError> {
     Ok(tensors
         .names()
         .iter()
-        .any(|name| name.ends_with("embeddings.position_embeddings.weight")))
+        .any(|name| name.contains(POSITION_TABLE)))
 }
 
 /// Copies every tensor of the file into `module`.
@@ -134,9 +165,7 @@ fn load_into<B: Backend, M: Module<B>>(
     let tensors = weights.parse(path)?;
     let ignores = |name: &str| {
         let bare = name.strip_prefix("deberta.").unwrap_or(name);
-        ignored
-            .iter()
-            .any(|head| name.starts_with(head) || bare.starts_with(head.trim_start_matches("deberta.")))
+        ignored.iter().any(|prefix| bare.starts_with(prefix))
     };
 
     let mut snapshots = Vec::new();
@@ -145,10 +174,19 @@ fn load_into<B: Backend, M: Module<B>>(
         if is_tied_copy(hub_name) || ignores(&name) {
             continue;
         }
-        let source = Source::new(&weights, view.dtype(), view.shape(), view.data(), hub_name, path)?;
+        let source = Source::new(
+            &weights,
+            view.dtype(),
+            view.shape(),
+            view.data(),
+            hub_name,
+            path,
+        )?;
         let name = match prefix {
             Prefix::Kept => name,
-            Prefix::Removed => name.strip_prefix("deberta.").map_or(name.clone(), str::to_owned),
+            Prefix::Removed => name
+                .strip_prefix("deberta.")
+                .map_or(name.clone(), str::to_owned),
         };
         match name.strip_suffix(FUSED_PROJECTION) {
             Some(attention) => snapshots.extend(source.split_heads::<B>(attention, config)?),

@@ -23,6 +23,12 @@ const LEGACY_HEAD: [(&str, &str); 2] = [
     ("cls.predictions.bias", "lm_head.bias"),
 ];
 
+/// Burn's names for the parameters of a layer norm; its PyTorch adapter undoes them when saving.
+const NORM_PARAMETERS: [(&str, &str); 2] = [
+    ("layer_norm.weight", "layer_norm.gamma"),
+    ("layer_norm.bias", "layer_norm.beta"),
+];
+
 /// v1's query, key and value matrices in one.
 pub(super) const FUSED_PROJECTION: &str = "in_proj.weight";
 
@@ -32,7 +38,11 @@ pub(super) fn from_hub(name: &str) -> String {
         Some(rest) => format!("deberta.{rest}"),
         None => name.to_owned(),
     };
-    for (theirs, ours) in LEGACY_HEAD.into_iter().chain(RENAMES) {
+    for (theirs, ours) in LEGACY_HEAD
+        .into_iter()
+        .chain(RENAMES)
+        .chain(NORM_PARAMETERS)
+    {
         name = name.replace(theirs, ours);
     }
     name
@@ -68,16 +78,28 @@ mod tests {
     #[test]
     fn names_survive_the_round_trip() {
         for (family, hub) in [
-            (Family::V2, "deberta.encoder.layer.3.attention.self.pos_key_proj.bias"),
-            (Family::V2, "deberta.encoder.layer.3.attention.output.LayerNorm.weight"),
+            (
+                Family::V2,
+                "deberta.encoder.layer.3.attention.self.pos_key_proj.bias",
+            ),
+            (
+                Family::V2,
+                "deberta.encoder.layer.3.attention.output.LayerNorm.weight",
+            ),
             (Family::V2, "deberta.encoder.LayerNorm.bias"),
             (Family::V2, "deberta.encoder.conv.LayerNorm.bias"),
             (Family::V1, "deberta.encoder.layer.11.attention.self.q_bias"),
-            (Family::V1, "deberta.encoder.layer.11.attention.self.pos_q_proj.weight"),
+            (
+                Family::V1,
+                "deberta.encoder.layer.11.attention.self.pos_q_proj.weight",
+            ),
             (Family::V1, "lm_predictions.lm_head.bias"),
             (Family::V2, "lm_predictions.lm_head.LayerNorm.weight"),
         ] {
-            assert_eq!(to_hub(&from_hub(hub), family), hub);
+            let exported = from_hub(hub)
+                .replace(".gamma", ".weight")
+                .replace(".beta", ".bias");
+            assert_eq!(to_hub(&exported, family), hub);
         }
     }
 
@@ -85,11 +107,11 @@ mod tests {
     fn old_spellings_are_read() {
         assert_eq!(
             from_hub("bert.encoder.layer.0.output.LayerNorm.bias"),
-            "deberta.encoder.layers.0.output.layer_norm.bias"
+            "deberta.encoder.layers.0.output.layer_norm.beta"
         );
         assert_eq!(
             from_hub("cls.predictions.transform.LayerNorm.weight"),
-            "lm_head.layer_norm.weight"
+            "lm_head.layer_norm.gamma"
         );
         assert_eq!(from_hub("cls.predictions.bias"), "lm_head.bias");
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, TensorData};
@@ -36,33 +37,51 @@ pub fn save_masked_lm<B: Backend>(
         Family::V1 => "DebertaForMaskedLM",
         Family::V2 => "DebertaV2ForMaskedLM",
     };
-    file.other.insert("architectures".into(), json!([architecture]));
+    file.other
+        .insert("architectures".into(), json!([architecture]));
     file.other.insert("legacy".into(), Value::Bool(false));
     file.other.insert("dtype".into(), json!("float32"));
 
+    let path = dir.join(WEIGHTS_FILE);
+    let tensors = hub_tensors::<B, _>(model, config)
+        .map_err(|(name, problem)| CheckpointError::Tensor {
+            path: path.clone(),
+            name,
+            problem,
+        })?
+        .into_iter()
+        .map(|(name, data)| (name, data.convert_dtype(DType::F32)))
+        .collect();
+    write_safetensors(tensors, &path)?;
+    let text = serde_json::to_string_pretty(&file)
+        .map_err(|source| io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source)))?;
+    write_atomically(&dir.join(CONFIG_FILE), |out| out.write_all(text.as_bytes()))
+}
+
+/// The parameters of `module` under the Hub's names and in its layout, in the module's float type.
+///
+/// # Errors
+///
+/// The name of a parameter that could not be read from the device, and why.
+pub fn hub_tensors<B: Backend, M: Module<B>>(
+    module: &M,
+    config: &DebertaConfig,
+) -> Result<Vec<(String, TensorData)>, (String, String)> {
     let mut tensors = Vec::new();
-    for snapshot in model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
+    for snapshot in module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
         let name = snapshot.full_path();
-        let data = snapshot.to_data().map_err(|error| CheckpointError::Tensor {
-            path: dir.join(WEIGHTS_FILE),
-            name: name.clone(),
-            problem: format!("could not be read from the device: {error}"),
-        })?;
-        tensors.push((name, data.convert_dtype(DType::F32)));
+        match snapshot.to_data() {
+            Ok(data) => tensors.push((name, data)),
+            Err(error) => return Err((name, format!("could not be read: {error}"))),
+        }
     }
     if config.family == Family::V1 {
         tensors = fuse_projections(tensors, config);
     }
-    let tensors = tensors
+    Ok(tensors
         .into_iter()
         .map(|(name, data)| (to_hub(&name, config.family), data))
-        .collect();
-
-    write_safetensors(tensors, &dir.join(WEIGHTS_FILE))?;
-    let text = serde_json::to_string_pretty(&file).map_err(|source| {
-        io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source))
-    })?;
-    write_atomically(&dir.join(CONFIG_FILE), |out| out.write_all(text.as_bytes()))
+        .collect())
 }
 
 /// Joins query, key and value matrices into v1's `in_proj`, head by head.
@@ -70,12 +89,12 @@ fn fuse_projections(
     tensors: Vec<(String, TensorData)>,
     config: &DebertaConfig,
 ) -> Vec<(String, TensorData)> {
-    let block = config.attention_head_size * config.hidden_size * DType::F32.size();
-    let rows = 3 * config.all_head_size();
-    let mut fused: HashMap<String, Vec<u8>> = HashMap::new();
+    let parts = ["query_proj.weight", "key_proj.weight", "value_proj.weight"];
+    let shape = [3 * config.all_head_size(), config.hidden_size];
+    let mut fused: HashMap<String, (DType, Vec<u8>)> = HashMap::new();
     let mut rest = Vec::new();
     for (name, data) in tensors {
-        let part = ["query_proj.weight", "key_proj.weight", "value_proj.weight"]
+        let part = parts
             .iter()
             .enumerate()
             .find_map(|(part, suffix)| Some((part, name.strip_suffix(suffix)?)))
@@ -85,18 +104,20 @@ fn fuse_projections(
             rest.push((name, data));
             continue;
         };
-        let all = fused
+        let block = config.attention_head_size * config.hidden_size * data.dtype.size();
+        let (_, all) = fused
             .entry(format!("{attention}{FUSED_PROJECTION}"))
-            .or_insert_with(|| vec![0; rows * config.hidden_size * DType::F32.size()]);
+            .or_insert_with(|| (data.dtype, vec![0; 3 * data.as_bytes().len()]));
         for (head, source) in data.as_bytes().chunks_exact(block).enumerate() {
             let start = (3 * head + part) * block;
             all[start..start + block].copy_from_slice(source);
         }
     }
-    let shape = [rows, config.hidden_size];
-    rest.extend(fused.into_iter().map(|(name, bytes)| {
-        (name, TensorData::from_bytes_vec(bytes, shape, DType::F32))
-    }));
+    rest.extend(
+        fused
+            .into_iter()
+            .map(|(name, (dtype, bytes))| (name, TensorData::from_bytes_vec(bytes, shape, dtype))),
+    );
     rest
 }
 

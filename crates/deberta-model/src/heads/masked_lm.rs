@@ -98,7 +98,10 @@ impl<B: Backend> MaskedTokens<B> {
         for (row, tokens) in positions.iter().enumerate() {
             for slot in 0..slots {
                 let position = tokens.get(slot).map_or(0, |&position| position as usize);
-                assert!(position < seq_len, "masked position {position} of {seq_len}");
+                assert!(
+                    position < seq_len,
+                    "masked position {position} of {seq_len}"
+                );
                 if slot < tokens.len() {
                     real.push((row * slots + slot) as i32);
                 }

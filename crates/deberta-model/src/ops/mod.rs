@@ -2,6 +2,8 @@
 //!
 //! This is the seam for fused kernels: plain Burn operations that every backend runs.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
 
 /// Term (b) of Eq. (4) for consecutive positions: content query against position key.
@@ -119,6 +121,15 @@ pub(crate) fn scattered_position_to_content<B: Backend>(
         .unsqueeze_dim::<4>(1)
         .expand([batch, heads, k_len, q_len]);
     scores.gather(3, index).swap_dims(2, 3)
+}
+
+/// `x Φ(x)` with the exact error function.
+///
+/// Burn's own `gelu` computes the same value, but its gradient is that of the tanh approximation on
+/// most backends, off by up to 1e-3.
+pub(crate) fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    let cdf = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
+    x * cdf.mul_scalar(0.5)
 }
 
 /// A score that no softmax notices and every float type can hold.

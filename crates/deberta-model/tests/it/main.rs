@@ -1,0 +1,7 @@
+//! Golden and invariance tests of the network against the reference implementations.
+#![allow(clippy::unwrap_used, reason = "test helpers")]
+
+mod checkpoint;
+mod golden;
+mod invariance;
+mod support;
