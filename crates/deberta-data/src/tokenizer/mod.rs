@@ -14,11 +14,17 @@
 //! encoded as a text of its own.
 
 mod error;
+mod facade;
+mod files;
+mod hub;
+mod sentencepiece;
+mod special;
 mod vocab;
 
 use std::path::Path;
 
 pub use error::TokenizerError;
+pub use facade::Tokenizer;
 pub use vocab::{PieceKind, VocabInfo, WordMark};
 
 /// Ids of the special pieces.
