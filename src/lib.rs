@@ -1,1 +1,15 @@
-//! Front door.
+//! Pre-train, fine-tune and run DeBERTa v1, v2 and v3 on any hardware, on the Burn framework.
+//!
+//! This package is the front door. It re-exports the three crates behind it and picks a backend by
+//! feature flag:
+//!
+//! - [`model`]: the network and its weights
+//! - [`data`]: tokenizers, corpora, packing, masking
+//! - [`train`]: objectives and how they are optimised
+//! - [`backend`]: the compute backend that the feature flags chose
+
+pub mod backend;
+
+pub use deberta_data as data;
+pub use deberta_model as model;
+pub use deberta_train as train;

@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Tensor, backend::Backend};
 
 use crate::config::{DebertaConfig, Family};
 use crate::ops;
-use crate::relative_position::{RelativeIndex, RelativePositions};
+use crate::relative_position::RelativePositions;
 use crate::weight_init::WeightInit;
 
 /// Which keys a query may attend to.
@@ -197,10 +197,10 @@ impl<B: Backend> DisentangledSelfAttention<B> {
         let mut scores = query.clone().matmul(key.clone().swap_dims(2, 3));
         if let Some((projections, relative)) = positions {
             if let Some(pos_key) = projections.pos_key.clone() {
-                scores = scores + content_to_position(query, pos_key, &relative.index);
+                scores = scores + ops::content_to_position(query, pos_key, &relative.index);
             }
             if let Some(pos_query) = projections.pos_query.clone() {
-                scores = scores + position_to_content(pos_query, key, &relative.index);
+                scores = scores + ops::position_to_content(pos_query, key, &relative.index);
             }
         }
         if let Some(blocked) = mask.blocked() {
@@ -247,35 +247,5 @@ impl<B: Backend> DisentangledSelfAttention<B> {
     fn merge_heads(&self, x: Tensor<B, 4>) -> Tensor<B, 3> {
         let [batch, heads, len, head_dim] = x.dims();
         x.swap_dims(1, 2).reshape([batch, len, heads * head_dim])
-    }
-}
-
-fn content_to_position<B: Backend>(
-    query: Tensor<B, 4>,
-    pos_key: Tensor<B, 4>,
-    index: &RelativeIndex<B>,
-) -> Tensor<B, 4> {
-    match index {
-        RelativeIndex::Consecutive { descending, .. } => {
-            ops::content_to_position(query, pos_key, descending.clone())
-        }
-        RelativeIndex::Scattered { slots } => {
-            ops::content_to_scattered_position(query, pos_key, slots.clone())
-        }
-    }
-}
-
-fn position_to_content<B: Backend>(
-    pos_query: Tensor<B, 4>,
-    key: Tensor<B, 4>,
-    index: &RelativeIndex<B>,
-) -> Tensor<B, 4> {
-    match index {
-        RelativeIndex::Consecutive { ascending, .. } => {
-            ops::position_to_content(pos_query, key, ascending.clone())
-        }
-        RelativeIndex::Scattered { slots } => {
-            ops::scattered_position_to_content(pos_query, key, slots.clone())
-        }
     }
 }

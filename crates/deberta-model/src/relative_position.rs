@@ -159,20 +159,33 @@ pub struct RelativePositions<B: Backend> {
     pub index: RelativeIndex<B>,
 }
 
-/// Where each (query, key) pair finds its live row.
+/// Where each (query, key) pair finds its scores among those of all live rows.
+///
+/// `c2p` points into `[q_len, live]` scores of queries against live rows, `p2c` into `[k_len, live]`
+/// scores of keys against live rows; both are flat and list the pairs query after query.
 #[derive(Debug, Clone)]
 pub enum RelativeIndex<B: Backend> {
     /// Queries at positions `0..q_len`, the same for every sequence of the batch.
     Consecutive {
-        /// Live row per distance, largest distance first, `[q_len + k_len - 1]`.
-        descending: Tensor<B, 1, Int>,
-        /// Live row per distance, smallest distance first, `[q_len + k_len - 1]`.
-        ascending: Tensor<B, 1, Int>,
+        /// `i * live + slot(i - j)`, `[q_len * k_len]`.
+        c2p: Tensor<B, 1, Int>,
+        /// `j * live + slot(i - j)`, `[q_len * k_len]`.
+        p2c: Tensor<B, 1, Int>,
+        /// Number of queries.
+        q_len: usize,
+        /// Number of keys.
+        k_len: usize,
     },
     /// Queries at given positions of each sequence.
     Scattered {
-        /// Live row per pair, `[batch, q_len, k_len]`.
-        slots: Tensor<B, 3, Int>,
+        /// As above for each sequence, `[batch, q_len * k_len]`.
+        c2p: Tensor<B, 2, Int>,
+        /// As above for each sequence, `[batch, q_len * k_len]`.
+        p2c: Tensor<B, 2, Int>,
+        /// Number of queries per sequence.
+        q_len: usize,
+        /// Number of keys.
+        k_len: usize,
     },
 }
 
@@ -185,13 +198,23 @@ impl<B: Backend> RelativePositions<B> {
         device: &B::Device,
     ) -> Self {
         let rows = RelativeRows::new(config, q_len, k_len);
-        let ascending = rows.slot_of_distance;
-        let descending = ascending.iter().rev().copied().collect();
+        let live = rows.live.len();
+        let mut c2p = Vec::with_capacity(q_len * k_len);
+        let mut p2c = Vec::with_capacity(q_len * k_len);
+        for i in 0..q_len {
+            for j in 0..k_len {
+                let slot = rows.slot_of_distance[i + k_len - 1 - j] as usize;
+                c2p.push((i * live + slot) as i32);
+                p2c.push((j * live + slot) as i32);
+            }
+        }
         Self {
             live: rows.live,
             index: RelativeIndex::Consecutive {
-                descending: int_tensor(descending, device),
-                ascending: int_tensor(ascending, device),
+                c2p: int_tensor(c2p, device),
+                p2c: int_tensor(p2c, device),
+                q_len,
+                k_len,
             },
         }
     }
@@ -204,24 +227,36 @@ impl<B: Backend> RelativePositions<B> {
         device: &B::Device,
     ) -> Self {
         let rows = RelativeRows::new(config, seq_len, seq_len);
+        let live = rows.live.len() as i64;
         let [batch, q_len] = positions.dims();
-        let keys = Tensor::<B, 1, Int>::arange(0..seq_len as i64, device).unsqueeze::<3>();
-        let distance = positions.unsqueeze_dim::<3>(2) - keys; // [batch, q_len, seq_len]
-        let index = distance
-            .add_scalar(seq_len as i64 - 1)
-            .reshape([batch * q_len * seq_len]);
-        let slots = int_tensor::<B>(rows.slot_of_distance, device).select(0, index);
+        let shape = [batch, q_len, seq_len];
+        let arange = |len: usize| Tensor::<B, 1, Int>::arange(0..len as i64, device);
+        let keys = arange(seq_len).reshape([1, 1, seq_len]);
+        let queries = arange(q_len).reshape([1, q_len, 1]);
+
+        let distance = positions.unsqueeze_dim::<3>(2) - keys.clone();
+        let slots = rows.slot_of_distance.iter().map(|&slot| slot as i32);
+        let slots = int_tensor::<B>(slots.collect(), device).select(
+            0,
+            distance
+                .add_scalar(seq_len as i64 - 1)
+                .reshape([batch * q_len * seq_len]),
+        );
+        let slots = slots.reshape(shape);
+        let flat = |index: Tensor<B, 3, Int>| index.reshape([batch, q_len * seq_len]);
         Self {
             live: rows.live,
             index: RelativeIndex::Scattered {
-                slots: slots.reshape([batch, q_len, seq_len]),
+                c2p: flat(slots.clone() + queries.mul_scalar(live)),
+                p2c: flat(slots + keys.mul_scalar(live)),
+                q_len,
+                k_len: seq_len,
             },
         }
     }
 }
 
-fn int_tensor<B: Backend>(values: Vec<u32>, device: &B::Device) -> Tensor<B, 1, Int> {
-    let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+fn int_tensor<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {
     let len = values.len();
     Tensor::from_data(TensorData::new(values, [len]), device)
 }

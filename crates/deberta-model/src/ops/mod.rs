@@ -6,26 +6,32 @@ use std::f64::consts::FRAC_1_SQRT_2;
 
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
 
-/// Term (b) of Eq. (4) for consecutive positions: content query against position key.
+use crate::relative_position::RelativeIndex;
+
+/// Term (b) of Eq. (4): content query against position key.
 ///
 /// # Shapes
 ///
 /// - query: `[batch, heads, q_len, head_dim]`
 /// - pos_key: `[1, heads, live, head_dim]`
-/// - descending: `[q_len + k_len - 1]`, live row per distance, largest distance first
 /// - output: `[batch, heads, q_len, k_len]`
 pub(crate) fn content_to_position<B: Backend>(
     query: Tensor<B, 4>,
     pos_key: Tensor<B, 4>,
-    descending: Tensor<B, 1, Int>,
+    index: &RelativeIndex<B>,
 ) -> Tensor<B, 4> {
-    let [_, _, q_len, _] = query.dims();
-    let [distances] = descending.dims();
-    let pos_key = pos_key.select(2, descending); // [1, heads, q_len + k_len - 1, head_dim]
-    skew(query.matmul(pos_key.swap_dims(2, 3)), distances + 1 - q_len)
+    let scores = query.matmul(pos_key.swap_dims(2, 3)); // [batch, heads, q_len, live]
+    match index {
+        RelativeIndex::Consecutive {
+            c2p, q_len, k_len, ..
+        } => look_up(scores, c2p.clone(), *q_len, *k_len),
+        RelativeIndex::Scattered {
+            c2p, q_len, k_len, ..
+        } => look_up_per_sequence(scores, c2p.clone(), *q_len, *k_len),
+    }
 }
 
-/// Term (c) of Eq. (4) for consecutive positions: position query against content key.
+/// Term (c) of Eq. (4): position query against content key.
 ///
 /// # Deviation from the paper
 ///
@@ -37,90 +43,63 @@ pub(crate) fn content_to_position<B: Backend>(
 ///
 /// - pos_query: `[1, heads, live, head_dim]`
 /// - key: `[batch, heads, k_len, head_dim]`
-/// - ascending: `[q_len + k_len - 1]`, live row per distance, smallest distance first
 /// - output: `[batch, heads, q_len, k_len]`
 pub(crate) fn position_to_content<B: Backend>(
     pos_query: Tensor<B, 4>,
     key: Tensor<B, 4>,
-    ascending: Tensor<B, 1, Int>,
+    index: &RelativeIndex<B>,
 ) -> Tensor<B, 4> {
-    let [_, _, k_len, _] = key.dims();
-    let [distances] = ascending.dims();
-    let pos_query = pos_query.select(2, ascending);
-    let by_key = skew(key.matmul(pos_query.swap_dims(2, 3)), distances + 1 - k_len);
-    by_key.swap_dims(2, 3)
-}
-
-/// Shifts row `i` of `x` left by `rows − 1 − i` and keeps the first `cols` columns.
-///
-/// ```text
-/// out[i, j] = x[i, rows - 1 - i + j]
-/// ```
-///
-/// Slices and reshapes only, so neither the forward nor the backward pass gathers: read row after
-/// row and starting at column `rows − 1`, the wanted entries recur every `width − 1` numbers.
-///
-/// # Shapes
-///
-/// - x: `[batch, heads, rows, rows + cols - 1]`
-/// - output: `[batch, heads, rows, cols]`
-fn skew<B: Backend>(x: Tensor<B, 4>, cols: usize) -> Tensor<B, 4> {
-    let [batch, heads, rows, width] = x.dims();
-    debug_assert_eq!(width, rows + cols - 1);
-    if rows == 1 {
-        return x;
-    }
-    let first = rows - 1;
-    x.reshape([batch, heads, rows * width])
-        .slice([0..batch, 0..heads, first..first + rows * (width - 1)])
-        .reshape([batch, heads, rows, width - 1])
-        .slice([0..batch, 0..heads, 0..rows, 0..cols])
-}
-
-/// Term (b) of Eq. (4) for queries at given positions.
-///
-/// # Shapes
-///
-/// - query: `[batch, heads, q_len, head_dim]`
-/// - pos_key: `[1, heads, live, head_dim]`
-/// - slots: `[batch, q_len, k_len]`
-/// - output: `[batch, heads, q_len, k_len]`
-pub(crate) fn content_to_scattered_position<B: Backend>(
-    query: Tensor<B, 4>,
-    pos_key: Tensor<B, 4>,
-    slots: Tensor<B, 3, Int>,
-) -> Tensor<B, 4> {
-    let [batch, heads, _, _] = query.dims();
-    let [_, q_len, k_len] = slots.dims();
-    let scores = query.matmul(pos_key.swap_dims(2, 3)); // [batch, heads, q_len, live]
-    let index = slots
-        .unsqueeze_dim::<4>(1)
-        .expand([batch, heads, q_len, k_len]);
-    scores.gather(3, index)
-}
-
-/// Term (c) of Eq. (4) for queries at given positions; indexed like
-/// [`position_to_content`].
-///
-/// # Shapes
-///
-/// - pos_query: `[1, heads, live, head_dim]`
-/// - key: `[batch, heads, k_len, head_dim]`
-/// - slots: `[batch, q_len, k_len]`
-/// - output: `[batch, heads, q_len, k_len]`
-pub(crate) fn scattered_position_to_content<B: Backend>(
-    pos_query: Tensor<B, 4>,
-    key: Tensor<B, 4>,
-    slots: Tensor<B, 3, Int>,
-) -> Tensor<B, 4> {
-    let [batch, heads, _, _] = key.dims();
-    let [_, q_len, k_len] = slots.dims();
     let scores = key.matmul(pos_query.swap_dims(2, 3)); // [batch, heads, k_len, live]
-    let index = slots
-        .swap_dims(1, 2)
-        .unsqueeze_dim::<4>(1)
-        .expand([batch, heads, k_len, q_len]);
-    scores.gather(3, index).swap_dims(2, 3)
+    match index {
+        RelativeIndex::Consecutive {
+            p2c, q_len, k_len, ..
+        } => look_up(scores, p2c.clone(), *q_len, *k_len),
+        RelativeIndex::Scattered {
+            p2c, q_len, k_len, ..
+        } => look_up_per_sequence(scores, p2c.clone(), *q_len, *k_len),
+    }
+}
+
+/// Reads one entry of `scores` per (query, key) pair; all sequences and heads read alike.
+///
+/// One index of `q_len * k_len` numbers serves the whole batch, and the pairs come out in the order
+/// of the attention scores, so nothing is transposed.
+///
+/// # Shapes
+///
+/// - scores: `[batch, heads, len, live]`
+/// - index: `[q_len * k_len]`, into the last two axes of `scores`
+/// - output: `[batch, heads, q_len, k_len]`
+fn look_up<B: Backend>(
+    scores: Tensor<B, 4>,
+    index: Tensor<B, 1, Int>,
+    q_len: usize,
+    k_len: usize,
+) -> Tensor<B, 4> {
+    let [batch, heads, len, live] = scores.dims();
+    scores
+        .reshape([batch * heads, len * live])
+        .select(1, index)
+        .reshape([batch, heads, q_len, k_len])
+}
+
+/// As [`look_up`], with an index of its own for each sequence, `[batch, q_len * k_len]`.
+fn look_up_per_sequence<B: Backend>(
+    scores: Tensor<B, 4>,
+    index: Tensor<B, 2, Int>,
+    q_len: usize,
+    k_len: usize,
+) -> Tensor<B, 4> {
+    let [batch, heads, len, live] = scores.dims();
+    let pairs = q_len * k_len;
+    let index = index
+        .unsqueeze_dim::<3>(1)
+        .expand([batch, heads, pairs])
+        .reshape([batch * heads, pairs]);
+    scores
+        .reshape([batch * heads, len * live])
+        .gather(1, index)
+        .reshape([batch, heads, q_len, k_len])
 }
 
 /// `x Φ(x)` with the exact error function.
@@ -147,9 +126,7 @@ mod tests {
     use burn::tensor::{Tolerance, ops::FloatElem};
     use proptest::prelude::*;
 
-    use crate::relative_position::{
-        LongDistance, RelativeIndex, RelativePositionConfig, RelativePositions,
-    };
+    use crate::relative_position::{LongDistance, RelativePositionConfig, RelativePositions};
 
     type B = Flex;
 
@@ -228,40 +205,32 @@ mod tests {
             k_len in 1_usize..30,
         ) {
             let device = Default::default();
-            let positions = RelativePositions::<B>::consecutive(&CONFIG, q_len, k_len, &device);
-            let live = positions.live.len();
-            let query = numbers([batch, HEADS, q_len, HEAD_DIM], 1);
-            let key = numbers([batch, HEADS, k_len, HEAD_DIM], 2);
-            let pos_key = numbers([1, HEADS, live, HEAD_DIM], 3);
-            let pos_query = numbers([1, HEADS, live, HEAD_DIM], 4);
-            let (c2p, p2c) =
-                terms_by_loops(&query, &key, &pos_key, &pos_query, positions.live.start);
-
-            let RelativeIndex::Consecutive { descending, ascending } = positions.index else {
-                panic!("consecutive positions have a consecutive index");
-            };
-            assert_close(content_to_position(query, pos_key, descending), c2p);
-            assert_close(position_to_content(pos_query, key, ascending), p2c);
+            check_terms(
+                RelativePositions::consecutive(&CONFIG, q_len, k_len, &device),
+                batch,
+                q_len,
+                k_len,
+            );
         }
 
         #[test]
-        fn scattered_terms_equal_the_consecutive_ones(seq_len in 1_usize..30) {
+        fn scattered_terms_equal_the_nested_loops(batch in 1_usize..3, seq_len in 1_usize..30) {
             let device = Default::default();
-            let queries = Tensor::<B, 1, Int>::arange(0..seq_len as i64, &device).unsqueeze::<2>();
-            let scattered = RelativePositions::scattered(&CONFIG, queries, seq_len, &device);
-            let live = scattered.live.len();
-            let query = numbers([1, HEADS, seq_len, HEAD_DIM], 1);
-            let key = numbers([1, HEADS, seq_len, HEAD_DIM], 2);
-            let pos_key = numbers([1, HEADS, live, HEAD_DIM], 3);
-            let pos_query = numbers([1, HEADS, live, HEAD_DIM], 4);
-            let (c2p, p2c) =
-                terms_by_loops(&query, &key, &pos_key, &pos_query, scattered.live.start);
-
-            let RelativeIndex::Scattered { slots } = scattered.index else {
-                panic!("scattered positions have a scattered index");
-            };
-            assert_close(content_to_scattered_position(query, pos_key, slots.clone()), c2p);
-            assert_close(scattered_position_to_content(pos_query, key, slots), p2c);
+            let queries = Tensor::<B, 1, Int>::arange(0..seq_len as i64, &device);
+            let queries = queries.unsqueeze::<2>().expand([batch, seq_len]);
+            let positions = RelativePositions::scattered(&CONFIG, queries, seq_len, &device);
+            check_terms(positions, batch, seq_len, seq_len);
         }
+    }
+
+    fn check_terms(positions: RelativePositions<B>, batch: usize, q_len: usize, k_len: usize) {
+        let live = positions.live.len();
+        let query = numbers([batch, HEADS, q_len, HEAD_DIM], 1);
+        let key = numbers([batch, HEADS, k_len, HEAD_DIM], 2);
+        let pos_key = numbers([1, HEADS, live, HEAD_DIM], 3);
+        let pos_query = numbers([1, HEADS, live, HEAD_DIM], 4);
+        let (c2p, p2c) = terms_by_loops(&query, &key, &pos_key, &pos_query, positions.live.start);
+        assert_close(content_to_position(query, pos_key, &positions.index), c2p);
+        assert_close(position_to_content(pos_query, key, &positions.index), p2c);
     }
 }
