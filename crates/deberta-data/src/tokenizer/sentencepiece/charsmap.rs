@@ -42,7 +42,7 @@ impl CharsMap {
             .split_first_chunk::<4>()
             .ok_or("charsmap of less than 4 bytes")?;
         let trie_len = u32::from_le_bytes(*head) as usize;
-        if trie_len == 0 || trie_len % 4 != 0 || trie_len > rest.len() {
+        if trie_len == 0 || !trie_len.is_multiple_of(4) || trie_len > rest.len() {
             let len = rest.len();
             return Err(format!(
                 "charsmap declares {trie_len} bytes of trie, {len} are there"
