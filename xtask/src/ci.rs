@@ -1,0 +1,250 @@
+//! Everything that must pass before a merge, cheapest first, each stage timed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::machine::Backend;
+use crate::{msrv, shell, tidy};
+
+/// One stage: a name for the command line and what to do.
+struct Stage {
+    name: &'static str,
+    run: fn() -> Result<Outcome>,
+}
+
+/// What came of a stage that did not fail.
+enum Outcome {
+    Passed,
+    /// Not run, with the reason.
+    Skipped(String),
+}
+
+const STAGES: &[Stage] = &[
+    Stage {
+        name: "fmt",
+        run: || cargo(&["fmt", "--all", "--check"]),
+    },
+    Stage {
+        name: "tidy",
+        run: || tidy::run().map(|()| Outcome::Passed),
+    },
+    Stage {
+        name: "msrv",
+        run: check_msrv,
+    },
+    Stage {
+        name: "deny",
+        run: check_dependencies,
+    },
+    Stage {
+        name: "clippy",
+        run: || {
+            let lints = ["--", "-D", "warnings"];
+            cargo(&[&["clippy", "--workspace", "--all-targets"], &lints[..]].concat())
+        },
+    },
+    Stage {
+        name: "doc",
+        run: || {
+            let mut doc = shell::cargo(&["doc", "--workspace", "--no-deps"]);
+            passed(doc.env("RUSTDOCFLAGS", "-D warnings"))
+        },
+    },
+    Stage {
+        name: "test",
+        run: || cargo(&["test", "--workspace"]),
+    },
+    Stage {
+        name: "pretrain-flex",
+        run: || pretrain("flex"),
+    },
+    Stage {
+        name: "pretrain-ndarray",
+        run: || pretrain("ndarray"),
+    },
+    Stage {
+        name: "pretrain-wgpu",
+        run: || pretrain("wgpu"),
+    },
+    Stage {
+        name: "check-vulkan",
+        run: || check_backend("vulkan"),
+    },
+    Stage {
+        // Type-checks anywhere: what only macOS has is behind `cfg(target_os)` in the dependencies.
+        name: "check-metal",
+        run: || check_backend("metal"),
+    },
+    Stage {
+        // CUDA is loaded at run time, so neither a GPU nor the toolkit is needed here.
+        name: "check-cuda",
+        run: || check_backend("cuda"),
+    },
+];
+
+/// Runs the stages named, or all, and stops at the first failure.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    let stages = select(names)?;
+    let start = Instant::now();
+    let mut summary = Vec::new();
+    for stage in stages {
+        println!("\n=== {} ===", stage.name);
+        let stage_start = Instant::now();
+        let result = (stage.run)();
+        let time = clock(stage_start.elapsed());
+        let note = match &result {
+            Ok(Outcome::Passed) => "passed".to_owned(),
+            Ok(Outcome::Skipped(reason)) => format!("skipped: {reason}"),
+            Err(_) => "FAILED".to_owned(),
+        };
+        println!("--- {} {note} ({time})", stage.name);
+        summary.push(format!("{time:>7}  {:<18}{note}", stage.name));
+        if let Err(error) = result {
+            println!("\n{}", summary.join("\n"));
+            return Err(error.context(format!("ci: stage {} failed", stage.name)));
+        }
+    }
+    println!("\n{}", summary.join("\n"));
+    println!("ci: {} stages in {}", summary.len(), clock(start.elapsed()));
+    Ok(())
+}
+
+fn select(names: &[String]) -> Result<Vec<&'static Stage>> {
+    let known = |name: &String| STAGES.iter().any(|stage| stage.name == name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let all: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
+        bail!(
+            "unknown stage `{unknown}`, expected one of: {}",
+            all.join(", ")
+        );
+    }
+    let wanted = |stage: &&Stage| names.is_empty() || names.iter().any(|it| it == stage.name);
+    Ok(STAGES.iter().filter(wanted).collect())
+}
+
+fn cargo(arguments: &[&str]) -> Result<Outcome> {
+    passed(&mut shell::cargo(arguments))
+}
+
+fn passed(command: &mut Command) -> Result<Outcome> {
+    shell::run(command).map(|()| Outcome::Passed)
+}
+
+/// Compares versions, and compiles with the promised toolchain if it is installed.
+fn check_msrv() -> Result<Outcome> {
+    msrv::run()?;
+    let version = msrv::workspace_rust_version()?;
+    let toolchain_works = ["rustup", "run", &version, "rustc", "--version"];
+    let toolchain_works =
+        shell::succeeds(shell::program(toolchain_works[0]).args(&toolchain_works[1..]));
+    if !toolchain_works {
+        println!("Rust {version} is not installed here, so nothing was compiled with it");
+        return Ok(Outcome::Passed);
+    }
+    let mut check = shell::program("rustup");
+    check.args(["run", &version, "cargo", "check", "--workspace"]);
+    passed(
+        check
+            .env("CARGO_TARGET_DIR", "target/msrv")
+            .env_remove("CARGO"),
+    )
+}
+
+/// Licences, sources and duplicates of all dependencies, by `deny.toml`.
+fn check_dependencies() -> Result<Outcome> {
+    if !shell::succeeds(&mut shell::cargo(&["deny", "--version"])) {
+        let reason = "needs `cargo install cargo-deny`";
+        return Ok(Outcome::Skipped(reason.into()));
+    }
+    cargo(&[
+        "deny",
+        "--all-features",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ])
+}
+
+fn check_backend(feature: &str) -> Result<Outcome> {
+    let backend = ["--no-default-features", "--features", feature];
+    cargo(
+        &[
+            &["check", "--package", "deberta", "--lib", "--examples"],
+            &backend[..],
+        ]
+        .concat(),
+    )
+}
+
+/// Pre-trains a nano model for a few steps, then resumes it for a few more.
+fn pretrain(feature: &str) -> Result<Outcome> {
+    let backend = ["--no-default-features", "--features", feature];
+    // Not `--release`: the dependencies are optimised in the dev profile too, and already built.
+    let example = ["--package", "deberta", "--example", "pretrain"];
+    cargo(&[&["build"], &example[..], &backend].concat())?;
+    if let Some(reason) = Backend::by_feature(feature).and_then(|it| it.missing()) {
+        return Ok(Outcome::Skipped(format!("compiled but not run, {reason}")));
+    }
+    let out = empty_folder(&format!("target/ci/pretrain-{feature}"))?;
+    let out = out.to_string_lossy();
+    cargo(
+        &[
+            &["run"],
+            &example[..],
+            &backend,
+            &["--", "--out", &out, "--steps", "6"],
+        ]
+        .concat(),
+    )
+}
+
+fn empty_folder(path: &str) -> Result<PathBuf> {
+    let path = shell::root().join(path);
+    remove(&path).with_context(|| format!("cannot empty {}", path.display()))?;
+    Ok(path)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Minutes and seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}m{:02}s", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_chosen_by_name_in_their_own_order() {
+        let names = ["test".to_owned(), "fmt".to_owned()];
+        let chosen = select(&names).unwrap();
+        let chosen: Vec<&str> = chosen.iter().map(|stage| stage.name).collect();
+        assert_eq!(chosen, ["fmt", "test"]);
+        assert_eq!(select(&[]).unwrap().len(), STAGES.len());
+    }
+
+    #[test]
+    fn an_unknown_stage_is_an_error() {
+        let error = select(&["tests".to_owned()]).err().unwrap().to_string();
+        assert!(
+            error.starts_with("unknown stage `tests`, expected one of: fmt, "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn times_are_minutes_and_seconds() {
+        assert_eq!(clock(Duration::from_secs(125)), "2m05s");
+    }
+}

@@ -1,0 +1,111 @@
+//! Golden files, written again by the scripts that made them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// A folder of golden files and how to make it.
+struct Fixture {
+    /// Name on the command line.
+    name: &'static str,
+    /// Where the files are committed.
+    folder: &'static str,
+    /// Python script that writes all of them below `$GOLDEN_OUT`.
+    script: &'static str,
+    /// What the script needs.
+    needs: &'static str,
+    /// Variables that must be set, with their meaning.
+    variables: &'static [(&'static str, &'static str)],
+}
+
+const FIXTURES: &[Fixture] = &[Fixture {
+    name: "model",
+    folder: "crates/deberta-model/tests/fixtures",
+    script: "scripts/golden/make_golden.py",
+    needs: "pip install torch==2.15.0 transformers==5.23.0 safetensors",
+    variables: &[(
+        "MS_DEBERTA",
+        "a folder with a clone of microsoft/DeBERTa at commit 4d7fe0b, see the folder's README",
+    )],
+}];
+
+/// Writes the fixture of that name again, or all.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let names: Vec<&str> = FIXTURES.iter().map(|it| it.name).collect();
+    if let Some(unknown) = arguments.iter().find(|it| !names.contains(&it.as_str())) {
+        bail!(
+            "unknown fixture `{unknown}`, expected one of: {}",
+            names.join(", ")
+        );
+    }
+    for fixture in FIXTURES {
+        if arguments.is_empty() || arguments.iter().any(|it| it == fixture.name) {
+            fixture.write()?;
+        }
+    }
+    println!("look at `git diff --stat` before committing");
+    Ok(())
+}
+
+impl Fixture {
+    fn write(&self) -> Result<()> {
+        println!("{}: needs {}", self.name, self.needs);
+        for (variable, meaning) in self.variables {
+            if std::env::var_os(variable).is_none() {
+                bail!("{}: set {variable} to {meaning}", self.name);
+            }
+        }
+        let out = shell::root().join("target/fixtures").join(self.name);
+        let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+        let mut script = shell::program(python);
+        shell::run(script.arg(self.script).env("GOLDEN_OUT", &out))?;
+        self.replace_committed(&out)
+    }
+
+    /// Copies what was made over what is committed; the script also makes files for other heads.
+    fn replace_committed(&self, out: &Path) -> Result<()> {
+        let committed = shell::root().join(self.folder);
+        for file in files_below(&committed)? {
+            let relative = file.strip_prefix(&committed)?;
+            if relative.extension().is_some_and(|it| it == "md") {
+                continue;
+            }
+            let made = out.join(relative);
+            fs::copy(&made, &file)
+                .with_context(|| format!("the script did not make {}", relative.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_and_folder_exists() {
+        for fixture in FIXTURES {
+            for path in [fixture.script, fixture.folder] {
+                assert!(shell::root().join(path).exists(), "{path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Rules of the repository that no other tool checks, run as tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::shell;
+
+/// Crates of the workspace that each crate may use, and whether it may use Burn.
+const MAY_USE: &[(&str, &[&str], bool)] = &[
+    ("deberta-model", &[], true),
+    ("deberta-data", &[], false),
+    ("deberta-train", &["deberta-model", "deberta-data"], true),
+    (
+        "deberta",
+        &["deberta-model", "deberta-data", "deberta-train"],
+        true,
+    ),
+    ("xtask", &[], false),
+];
+
+/// Longest file, in lines that are neither blank, comment nor in `mod tests`.
+const MAX_CODE_LINES: usize = 350;
+
+/// Longer files, with the reason; an entry that is no longer needed is reported too.
+const LONG_FILES: &[(&str, &str)] = &[(
+    "crates/deberta-data/src/corpus/synthetic/sentences.rs",
+    "one small function per kind of sentence, side by side",
+)];
+
+/// Files that may opt out of `unsafe_code = "deny"`.
+const UNSAFE_FILES: &[&str] = &[];
+
+/// Where libraries may name a backend: the alias of the front door, and the kernels.
+const BACKEND_FILES: &[&str] = &["src/backend.rs", "crates/deberta-model/src/ops/"];
+
+/// Files of the model crate that may read files.
+const MODEL_IO: &[&str] = &[
+    "crates/deberta-model/src/checkpoint/",
+    "crates/deberta-model/src/hf_config.rs",
+];
+
+/// Spellings of unfinished or switched-off work. In pieces, so that this file does not match.
+const UNFINISHED: &[&str] = &[
+    concat!("#[ig", "nore"),
+    concat!("#[should", "_panic"),
+    concat!("to", "do!("),
+    concat!("unimpl", "emented!("),
+    concat!("db", "g!("),
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+];
+
+/// Largest file that may be committed, in bytes.
+const MAX_FILE_BYTES: u64 = 1_000_000;
+
+/// Licence of every package.
+const LICENSE: &str = "MIT OR Apache-2.0";
+
+/// Checks all rules.
+pub(crate) fn run() -> Result<()> {
+    let root = shell::root();
+    let files = repository_files(&root)?;
+    let mut problems = check_packages(&workspace_metadata()?);
+    problems.extend(check_long_list(&root)?);
+    for path in &files {
+        problems.extend(check_file(&root, path)?);
+    }
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        if !root.join(licence).is_file() {
+            problems.push(format!("{licence} is missing"));
+        }
+    }
+    if !problems.is_empty() {
+        bail!("the repository is not tidy:\n  {}", problems.join("\n  "));
+    }
+    println!("{} files are tidy", files.len());
+    Ok(())
+}
+
+/// A source file, as the rules see it.
+struct Source<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.text.starts_with("//!") {
+            problems.push("does not begin with a module comment, `//!`".to_owned());
+        }
+        let lines = self.code().count();
+        let is_listed = LONG_FILES.iter().any(|(path, _)| *path == self.path);
+        if lines > MAX_CODE_LINES && !is_listed {
+            problems.push(format!(
+                "{lines} lines of code, at most {MAX_CODE_LINES} fit in a head"
+            ));
+        }
+        for spelling in UNFINISHED {
+            if self.text.contains(spelling) {
+                problems.push(format!("contains `{spelling}`"));
+            }
+        }
+        let unsafe_code = concat!("allow(unsafe", "_code");
+        if self.text.contains(unsafe_code) && !UNSAFE_FILES.contains(&self.path) {
+            problems.push(format!(
+                "contains `{unsafe_code}` and is not in `UNSAFE_FILES`"
+            ));
+        }
+        problems.extend(self.layer_problems());
+        problems
+    }
+
+    /// Invariants of ARCHITECTURE.md that a search can check.
+    fn layer_problems(&self) -> Option<String> {
+        let is_library = self.path.contains("src/") && !self.path.starts_with("xtask/");
+        let names_backend = self.code().any(|line| line.contains("burn::backend::"));
+        if is_library && names_backend && !self.is_below(BACKEND_FILES) {
+            return Some("names a concrete backend".into());
+        }
+        let is_model = self.path.starts_with("crates/deberta-model/src/");
+        let reads = self
+            .code()
+            .any(|line| line.contains("std::fs") || line.contains("std::net"));
+        let is_pure = is_model && !self.is_below(MODEL_IO);
+        (is_pure && reads).then(|| "reads files or the network".into())
+    }
+
+    fn is_below(&self, prefixes: &[&str]) -> bool {
+        prefixes.iter().any(|prefix| self.path.starts_with(prefix))
+    }
+
+    /// Lines that are neither blank nor comment, up to the tests.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        let lines = self.text.lines().take_while(|line| *line != "#[cfg(test)]");
+        lines
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with("//"))
+    }
+}
+
+fn check_file(root: &Path, path: &Path) -> Result<Vec<String>> {
+    let full = root.join(path);
+    let context = || format!("cannot read {}", full.display());
+    let name = path.to_string_lossy().replace('\\', "/");
+    let bytes = fs::metadata(&full).with_context(context)?.len();
+    let mut problems = Vec::new();
+    if bytes > MAX_FILE_BYTES {
+        problems.push(format!(
+            "{bytes} bytes, at most {MAX_FILE_BYTES} may be committed"
+        ));
+    }
+    if path.extension().is_some_and(|it| it == "rs") {
+        let text = fs::read_to_string(&full).with_context(context)?;
+        let source = Source {
+            path: &name,
+            text: &text,
+        };
+        problems.extend(source.problems());
+    }
+    Ok(problems
+        .into_iter()
+        .map(|it| format!("{name}: {it}"))
+        .collect())
+}
+
+/// Entries of [`LONG_FILES`] that should be taken out.
+fn check_long_list(root: &Path) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for (path, _) in LONG_FILES {
+        let text = fs::read_to_string(root.join(path))
+            .with_context(|| format!("`LONG_FILES` lists {path}"))?;
+        if (Source { path, text: &text }).code().count() <= MAX_CODE_LINES {
+            problems.push(format!("{path}: short by now, take it out of `LONG_FILES`"));
+        }
+    }
+    Ok(problems)
+}
+
+/// Dependencies between crates, and licences.
+fn check_packages(metadata: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().unwrap_or_default();
+        if package["license"].as_str() != Some(LICENSE) {
+            problems.push(format!("{name}: its licence is not {LICENSE}"));
+        }
+        let Some((_, crates, burn)) = MAY_USE.iter().find(|(it, ..)| *it == name) else {
+            problems.push(format!("{name}: not in the dependency table `MAY_USE`"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let used = dependency["name"].as_str().unwrap_or_default();
+            let is_burn = used == "burn" || used.starts_with("burn-");
+            // A crate names itself to test with other features.
+            let is_ours = used != name && MAY_USE.iter().any(|(it, ..)| *it == used);
+            if (is_burn && !burn) || (is_ours && !crates.contains(&used)) {
+                problems.push(format!("{name}: must not depend on {used}"));
+            }
+        }
+    }
+    problems
+}
+
+fn workspace_metadata() -> Result<Value> {
+    let arguments = ["metadata", "--format-version=1", "--no-deps", "--offline"];
+    Ok(serde_json::from_str(&shell::read(&mut shell::cargo(
+        &arguments,
+    ))?)?)
+}
+
+/// Files that are, or by `git add --all` would be, part of the repository.
+fn repository_files(root: &Path) -> Result<Vec<PathBuf>> {
+    if !root.join(".git").exists() {
+        // An unpacked archive: nothing but the repository and what was built.
+        return files_below(root, Path::new(""));
+    }
+    let mut git = shell::program("git");
+    git.args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]);
+    let list = shell::read(&mut git)?;
+    let files = list.split_terminator('\0').map(PathBuf::from);
+    // What was deleted but not yet committed is listed as well.
+    Ok(files.filter(|path| root.join(path).is_file()).collect())
+}
+
+fn files_below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root.join(folder))? {
+        let path = folder.join(entry?.file_name());
+        if path == Path::new("target") || path == Path::new("runs") {
+            continue;
+        }
+        if root.join(&path).is_dir() {
+            files.extend(files_below(root, &path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_repository_is_tidy() {
+        if let Err(problems) = run() {
+            panic!("{problems}");
+        }
+    }
+
+    #[track_caller]
+    fn check_source(path: &str, text: &str, expected: &[&str]) {
+        let source = Source { path, text };
+        assert_eq!(source.problems(), expected);
+    }
+
+    #[test]
+    fn a_tidy_file_has_no_problems() {
+        let text = "//! Numbers.\n\nfn one() -> u32 {\n    1\n}\n";
+        check_source("crates/deberta-model/src/number.rs", text, &[]);
+    }
+
+    #[test]
+    fn a_file_must_say_what_it_is() {
+        let problem = "does not begin with a module comment, `//!`";
+        check_source("src/number.rs", "fn one() {}\n", &[problem]);
+    }
+
+    #[test]
+    fn only_code_counts_as_length() {
+        let comments = "// Why.\n\n".repeat(500);
+        let tests = format!("#[cfg(test)]\n{}", "code;\n".repeat(500));
+        let allowed = format!("//! Long.\n{comments}{}{tests}", "code;\n".repeat(350));
+        check_source("src/long.rs", &allowed, &[]);
+
+        let longer = format!("//! Long.\n{}", "code;\n".repeat(351));
+        let problem = "351 lines of code, at most 350 fit in a head";
+        check_source("src/long.rs", &longer, &[problem]);
+    }
+
+    #[test]
+    fn unfinished_work_is_found() {
+        for spelling in UNFINISHED {
+            let text = format!("//! Later.\n{spelling}\n");
+            check_source("src/later.rs", &text, &[&format!("contains `{spelling}`")]);
+        }
+    }
+
+    #[test]
+    fn libraries_name_no_backend_outside_their_tests() {
+        let text = "//! Attention.\n\nuse burn::backend::Flex;\n";
+        let problem = ["names a concrete backend"];
+        check_source("crates/deberta-model/src/attention.rs", text, &problem);
+        check_source("crates/deberta-model/tests/it/golden.rs", text, &[]);
+
+        let text = "//! Attention.\n\n#[cfg(test)]\nmod tests {\n    use burn::backend::Flex;\n}\n";
+        check_source("crates/deberta-model/src/attention.rs", text, &[]);
+    }
+
+    #[test]
+    fn the_network_reads_no_files() {
+        let text = "//! Layers.\n\nuse std::fs::File;\n";
+        let problem = ["reads files or the network"];
+        check_source("crates/deberta-model/src/layer.rs", text, &problem);
+        check_source("crates/deberta-model/src/checkpoint/load.rs", text, &[]);
+        check_source("crates/deberta-data/src/corpus/text.rs", text, &[]);
+    }
+
+    #[test]
+    fn the_dependency_table_is_kept() {
+        let package = |name: &str, dependency: &str| {
+            let dependencies = json!([{ "name": dependency }]);
+            let package = json!({ "name": name, "license": LICENSE, "dependencies": dependencies });
+            check_packages(&json!({ "packages": [package] }))
+        };
+        assert_eq!(package("deberta-train", "deberta-model"), [""; 0]);
+        assert_eq!(
+            package("deberta-model", "deberta-data"),
+            ["deberta-model: must not depend on deberta-data"]
+        );
+        assert_eq!(
+            package("deberta-data", "burn"),
+            ["deberta-data: must not depend on burn"]
+        );
+        assert_eq!(
+            package("deberta-hub", "serde"),
+            ["deberta-hub: not in the dependency table `MAY_USE`"]
+        );
+    }
+}
