@@ -76,6 +76,9 @@ impl Hub {
             let takes_space = self.word_mark == WordMark::ByteLevel;
             let token = AddedToken::from(name, true).lstrip(takes_space);
             self.library.add_special_tokens(&[token]);
+            if let Some(piece) = self.pieces.get_mut(id as usize) {
+                piece.1 = PieceKind::Special;
+            }
         }
     }
 
@@ -100,11 +103,30 @@ impl Hub {
             len: text.len(),
             source,
         })?;
-        Ok(Encoding {
+        let mut encoding = Encoding {
             ids: encoding.get_ids().to_vec(),
             tokens: encoding.get_tokens().to_vec(),
             offsets: encoding.get_offsets().to_vec(),
-        })
+        };
+        self.trim_masks(&mut encoding);
+        Ok(encoding)
+    }
+
+    /// The library spells a piece that takes the space before it with that space.
+    fn trim_masks(&self, encoding: &mut Encoding) {
+        let tokens = encoding
+            .ids
+            .iter()
+            .zip(&mut encoding.tokens)
+            .zip(&mut encoding.offsets);
+        for ((id, token), offsets) in tokens {
+            if let Some((name, PieceKind::Special)) = self.pieces.get(*id as usize)
+                && token.trim_start() == name
+            {
+                offsets.0 += token.chars().count() - name.chars().count();
+                token.clone_from(name);
+            }
+        }
     }
 
     pub(super) fn encode_ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {

@@ -19,12 +19,14 @@ mod files;
 mod hub;
 mod sentencepiece;
 mod special;
+mod train;
 mod vocab;
 
 use std::path::Path;
 
 pub use error::TokenizerError;
 pub use facade::Tokenizer;
+pub use train::{TokenizerKind, TrainTokenizerConfig};
 pub use vocab::{PieceKind, VocabInfo, WordMark};
 
 /// Ids of the special pieces.

@@ -33,7 +33,7 @@ impl Node {
 
 /// Maps byte strings to numbers.
 #[derive(Debug)]
-pub(super) struct DoubleArray {
+pub(in crate::tokenizer) struct DoubleArray {
     nodes: Vec<Node>,
 }
 
@@ -41,7 +41,7 @@ impl DoubleArray {
     /// Builds the trie from keys with their values; `None` if it would need over 2^23 slots.
     ///
     /// Empty keys are ignored; of equal keys the first in sorted order wins.
-    pub(super) fn build(mut keys: Vec<(&[u8], u32)>) -> Option<Self> {
+    pub(in crate::tokenizer) fn build(mut keys: Vec<(&[u8], u32)>) -> Option<Self> {
         keys.retain(|(key, _)| !key.is_empty());
         keys.sort_unstable();
         keys.dedup_by(|later, first| later.0 == first.0);
@@ -57,7 +57,7 @@ impl DoubleArray {
 
     /// Calls `found(len, value)` for every key that is a prefix of `text`, shortest first.
     #[inline]
-    pub(super) fn prefixes(&self, text: &[u8], mut found: impl FnMut(usize, u32)) {
+    pub(in crate::tokenizer) fn prefixes(&self, text: &[u8], mut found: impl FnMut(usize, u32)) {
         let mut base = self.nodes[0].base();
         for (index, &byte) in text.iter().enumerate() {
             let Some(node) = self.nodes.get(base ^ usize::from(byte)) else {

@@ -12,6 +12,7 @@ mod unigram;
 
 use std::path::Path;
 
+pub(super) use double_array::DoubleArray;
 use normalizer::Normalizer;
 use proto::{ModelProto, PieceProto, PieceType};
 use unigram::{Score, Unigram};
