@@ -6,7 +6,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Tensor, backend::Backend};
 
 use crate::config::{DebertaConfig, Family};
-use crate::ops;
+use crate::ops::{self, AttentionCall, DebertaBackend, MaskCall};
 use crate::relative_position::RelativePositions;
 use crate::weight_init::WeightInit;
 
@@ -74,19 +74,22 @@ impl<B: Backend> AttentionMask<B> {
     }
 }
 
-/// Content keys and values of a sequence, `[batch, heads, k_len, head_dim]` each.
+/// Content keys and values of a sequence, `[batch, k_len, heads * head_dim]` each.
 #[derive(Debug, Clone)]
 pub struct KeyValue<B: Backend> {
-    key: Tensor<B, 4>,
-    value: Tensor<B, 4>,
+    key: Tensor<B, 3>,
+    value: Tensor<B, 3>,
 }
 
-/// Position keys and queries of the live rows, `[1, heads, live, head_dim]` each.
+/// Position keys and queries of the live rows, `[live, heads * head_dim]` each.
 #[derive(Debug, Clone)]
 pub struct PositionProjections<B: Backend> {
-    pos_key: Option<Tensor<B, 4>>,
-    pos_query: Option<Tensor<B, 4>>,
+    pos_key: Option<Tensor<B, 2>>,
+    pos_query: Option<Tensor<B, 2>>,
 }
+
+/// Projected rows of the table, and which of them belongs to each pair.
+pub type Positions<'a, B> = (&'a PositionProjections<B>, &'a RelativePositions<B>);
 
 /// Disentangled self-attention.
 ///
@@ -149,12 +152,14 @@ impl<B: Backend> DisentangledSelfAttention<B> {
             p2c: relative && terms.p2c,
         }
     }
+}
 
+impl<B: DebertaBackend> DisentangledSelfAttention<B> {
     /// Content keys and values of `hidden_states` `[batch, k_len, hidden]`.
     pub fn keys_values(&self, hidden_states: Tensor<B, 3>) -> KeyValue<B> {
         KeyValue {
-            key: self.split_heads(self.key_proj.forward(hidden_states.clone())),
-            value: self.split_heads(self.value_proj.forward(hidden_states)),
+            key: ops::linear(&self.key_proj, hidden_states.clone()),
+            value: ops::linear(&self.value_proj, hidden_states),
         }
     }
 
@@ -162,10 +167,9 @@ impl<B: Backend> DisentangledSelfAttention<B> {
     ///
     /// With shared projections (v2, v3) the content's matrices and biases serve for both.
     pub fn project_positions(&self, live_rows: Tensor<B, 2>) -> PositionProjections<B> {
-        let rows = self.pos_dropout.forward(live_rows.unsqueeze::<3>());
+        let rows = self.pos_dropout.forward(live_rows);
         let project = |own: &Option<Linear<B>>, shared: &Linear<B>| {
-            let projection = own.as_ref().unwrap_or(shared);
-            self.split_heads(projection.forward(rows.clone()))
+            ops::linear(own.as_ref().unwrap_or(shared), rows.clone())
         };
         PositionProjections {
             pos_key: self
@@ -173,42 +177,8 @@ impl<B: Backend> DisentangledSelfAttention<B> {
                 .then(|| project(&self.pos_key_proj, &self.key_proj)),
             pos_query: self
                 .p2c
-                .then(|| project(&self.pos_query_proj, &self.query_proj).mul_scalar(self.scale)),
+                .then(|| project(&self.pos_query_proj, &self.query_proj)),
         }
-    }
-
-    /// Attention probabilities before dropout.
-    ///
-    /// # Shapes
-    ///
-    /// - query_states: `[batch, q_len, hidden]`
-    /// - output: `[batch, heads, q_len, k_len]`
-    pub fn probabilities(
-        &self,
-        query_states: Tensor<B, 3>,
-        keys: &KeyValue<B>,
-        positions: Option<(&PositionProjections<B>, &RelativePositions<B>)>,
-        mask: &AttentionMask<B>,
-    ) -> Tensor<B, 4> {
-        let query = self.split_heads(self.query_proj.forward(query_states));
-        let query = query.mul_scalar(self.scale);
-        let key = keys.key.clone();
-
-        let mut scores = query.clone().matmul(key.clone().swap_dims(2, 3));
-        if let Some((projections, relative)) = positions {
-            if let Some(pos_key) = projections.pos_key.clone() {
-                scores = scores + ops::content_to_position(query, pos_key, &relative.index);
-            }
-            if let Some(pos_query) = projections.pos_query.clone() {
-                scores = scores + ops::position_to_content(pos_query, key, &relative.index);
-            }
-        }
-        if let Some(blocked) = mask.blocked() {
-            let lowest = ops::masked_score(scores.dtype());
-            let shape = scores.shape();
-            scores = scores.mask_fill(blocked.expand(shape), lowest);
-        }
-        softmax(scores, 3)
     }
 
     /// Attends from `query_states` to `keys`.
@@ -221,12 +191,16 @@ impl<B: Backend> DisentangledSelfAttention<B> {
         &self,
         query_states: Tensor<B, 3>,
         keys: &KeyValue<B>,
-        positions: Option<(&PositionProjections<B>, &RelativePositions<B>)>,
+        positions: Option<Positions<'_, B>>,
         mask: &AttentionMask<B>,
     ) -> Tensor<B, 3> {
-        let probs = self.probabilities(query_states, keys, positions, mask);
-        let context = self.dropout.forward(probs).matmul(keys.value.clone());
-        let context = self.merge_heads(context);
+        let query = ops::linear(&self.query_proj, query_states);
+        if B::fuses(query.dtype()) {
+            return self.fused(query, keys, positions, mask);
+        }
+        let probs = self.probabilities_of(query, keys, positions, mask);
+        let value = self.split_heads(keys.value.clone());
+        let context = self.merge_heads(self.dropout.forward(probs).matmul(value));
         match mask.blind_queries() {
             Some(blind) => {
                 let shape = context.shape();
@@ -234,6 +208,89 @@ impl<B: Backend> DisentangledSelfAttention<B> {
             }
             None => context,
         }
+    }
+
+    /// [`forward`](Self::forward) by the backend's kernel, which keeps no probabilities.
+    fn fused(
+        &self,
+        query: Tensor<B, 3>,
+        keys: &KeyValue<B>,
+        positions: Option<Positions<'_, B>>,
+        mask: &AttentionMask<B>,
+    ) -> Tensor<B, 3> {
+        let device = query.device();
+        let (pos_key, pos_query) = positions.map_or((None, None), |(projections, _)| {
+            (projections.pos_key.clone(), projections.pos_query.clone())
+        });
+        let relative = positions.map(|(_, relative)| relative);
+        let call = AttentionCall {
+            heads: self.num_heads,
+            c2p: pos_key.is_some(),
+            p2c: pos_query.is_some(),
+            scale: self.scale,
+            slot_of_distance: relative
+                .map(|it| it.slot_of_distance.clone())
+                .unwrap_or_default(),
+            query_positions: relative
+                .and_then(|it| it.query_positions.clone())
+                .map(Tensor::into_primitive),
+            mask: match mask {
+                AttentionMask::Full => MaskCall::Full,
+                AttentionMask::Padding(mask) => MaskCall::Padding(mask.clone().into_primitive()),
+                AttentionMask::Pairwise(mask) => MaskCall::Pairwise(mask.clone().into_primitive()),
+            },
+            dropout: ops::dropout_call::<B>(&self.dropout, &device),
+        };
+        let inputs = vec![query, keys.key.clone(), keys.value.clone()];
+        let positions = pos_key.into_iter().chain(pos_query).collect();
+        ops::attention(call, inputs, positions)
+    }
+
+    /// Attention probabilities before dropout.
+    ///
+    /// # Shapes
+    ///
+    /// - query_states: `[batch, q_len, hidden]`
+    /// - output: `[batch, heads, q_len, k_len]`
+    pub fn probabilities(
+        &self,
+        query_states: Tensor<B, 3>,
+        keys: &KeyValue<B>,
+        positions: Option<Positions<'_, B>>,
+        mask: &AttentionMask<B>,
+    ) -> Tensor<B, 4> {
+        let query = ops::linear(&self.query_proj, query_states);
+        self.probabilities_of(query, keys, positions, mask)
+    }
+
+    fn probabilities_of(
+        &self,
+        query: Tensor<B, 3>,
+        keys: &KeyValue<B>,
+        positions: Option<Positions<'_, B>>,
+        mask: &AttentionMask<B>,
+    ) -> Tensor<B, 4> {
+        let query = self.split_heads(query.mul_scalar(self.scale));
+        let key = self.split_heads(keys.key.clone());
+
+        let mut scores = query.clone().matmul(key.clone().swap_dims(2, 3));
+        if let Some((projections, relative)) = positions {
+            if let Some(pos_key) = projections.pos_key.clone() {
+                let pos_key = self.split_heads(pos_key.unsqueeze());
+                scores = scores + ops::content_to_position(query, pos_key, relative.index());
+            }
+            if let Some(pos_query) = projections.pos_query.clone() {
+                let pos_query = pos_query.mul_scalar(self.scale).unsqueeze();
+                let pos_query = self.split_heads(pos_query);
+                scores = scores + ops::position_to_content(pos_query, key, relative.index());
+            }
+        }
+        if let Some(blocked) = mask.blocked() {
+            let lowest = ops::masked_score(scores.dtype());
+            let shape = scores.shape();
+            scores = scores.mask_fill(blocked.expand(shape), lowest);
+        }
+        softmax(scores, 3)
     }
 
     /// `[batch, len, heads * head_dim]` to `[batch, heads, len, head_dim]`.

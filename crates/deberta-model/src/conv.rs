@@ -7,6 +7,7 @@ use burn::tensor::{Bool, Tensor, backend::Backend};
 
 use crate::config::{Activation, ConvConfig, DebertaConfig};
 use crate::layer::activate;
+use crate::ops::{self, DebertaBackend};
 use crate::weight_init::{WeightInit, layer_norm};
 
 /// Adds local context to the output of the first layer.
@@ -24,6 +25,7 @@ pub struct ConvLayer<B: Backend> {
     conv: Conv1d<B>,
     layer_norm: LayerNorm<B>,
     dropout: Dropout,
+    epsilon: f64,
     #[module(skip)]
     activation: Activation,
 }
@@ -44,10 +46,13 @@ impl<B: Backend> ConvLayer<B> {
             conv: weights.conv1d(conv_config, device),
             layer_norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            epsilon: config.layer_norm_eps,
             activation: conv.activation,
         }
     }
+}
 
+impl<B: DebertaBackend> ConvLayer<B> {
     /// Joins the convolution of the embeddings to the first layer's output.
     ///
     /// # Shapes
@@ -73,6 +78,10 @@ impl<B: Backend> ConvLayer<B> {
             .forward(embeddings.swap_dims(1, 2))
             .swap_dims(1, 2);
         let local = activate(self.activation, self.dropout.forward(zero_padding(local)));
-        zero_padding(self.layer_norm.forward(layer_output + local))
+        zero_padding(ops::norm(
+            &self.layer_norm,
+            self.epsilon,
+            layer_output + local,
+        ))
     }
 }

@@ -5,6 +5,7 @@ use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, Linear};
 use burn::tensor::{Bool, Int, Tensor, backend::Backend};
 
 use crate::config::{AbsolutePositions, DebertaConfig};
+use crate::ops::{self, DebertaBackend};
 use crate::weight_init::{WeightInit, layer_norm};
 
 /// Input embeddings.
@@ -27,6 +28,7 @@ pub struct DebertaEmbeddings<B: Backend> {
     embed_proj: Option<Linear<B>>,
     layer_norm: LayerNorm<B>,
     dropout: Dropout,
+    epsilon: f64,
     add_positions: bool,
 }
 
@@ -47,10 +49,13 @@ impl<B: Backend> DebertaEmbeddings<B> {
             embed_proj: (width != hidden).then(|| weights.linear(width, hidden, false, device)),
             layer_norm: layer_norm(hidden, config.layer_norm_eps, device),
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            epsilon: config.layer_norm_eps,
             add_positions: config.absolute_positions == AbsolutePositions::Input,
         }
     }
+}
 
+impl<B: DebertaBackend> DebertaEmbeddings<B> {
     /// Embeds token ids.
     ///
     /// # Shapes
@@ -100,7 +105,7 @@ impl<B: Backend> DebertaEmbeddings<B> {
 
     /// Layer norm, padding to zero, dropout.
     pub fn finish(&self, sum: Tensor<B, 3>, unseen: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
-        let mut x = self.layer_norm.forward(sum);
+        let mut x = ops::norm(&self.layer_norm, self.epsilon, sum);
         if let Some(unseen) = unseen {
             let shape = x.shape();
             x = x.mask_fill(unseen.unsqueeze_dim::<3>(2).expand(shape), 0.0);

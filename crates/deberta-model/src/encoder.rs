@@ -8,6 +8,7 @@ use crate::attention::AttentionMask;
 use crate::config::DebertaConfig;
 use crate::conv::ConvLayer;
 use crate::layer::DebertaLayer;
+use crate::ops::{self, DebertaBackend};
 use crate::relative_position::{RelativePositionConfig, RelativePositions};
 use crate::weight_init::{WeightInit, layer_norm};
 
@@ -24,6 +25,7 @@ pub struct DebertaEncoder<B: Backend> {
     rel_embeddings: Option<Embedding<B>>,
     layer_norm: Option<LayerNorm<B>>,
     conv: Option<ConvLayer<B>>,
+    epsilon: f64,
     #[module(skip)]
     relative: Option<RelativePositionConfig>,
 }
@@ -94,10 +96,13 @@ impl<B: Backend> DebertaEncoder<B> {
                 .conv
                 .as_ref()
                 .map(|conv| ConvLayer::new(conv, config, weights, device)),
+            epsilon: config.layer_norm_eps,
             relative,
         }
     }
+}
 
+impl<B: DebertaBackend> DebertaEncoder<B> {
     /// Runs all layers on embedded tokens `[batch, seq_len, hidden]`.
     pub fn forward(&self, embeddings: Tensor<B, 3>, mask: AttentionMask<B>) -> Tensor<B, 3> {
         let layers = self.layers.len();
@@ -199,7 +204,7 @@ impl<B: Backend> DebertaEncoder<B> {
         let [_, hidden] = table.dims();
         let rows = table.slice([relative.live.clone(), 0..hidden]);
         Some(match &self.layer_norm {
-            Some(layer_norm) => layer_norm.forward(rows),
+            Some(layer_norm) => ops::norm(layer_norm, self.epsilon, rows),
             None => rows,
         })
     }

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use crate::attention::{AttentionMask, DisentangledSelfAttention, KeyValue, PositionProjections};
 use crate::config::{Activation, DebertaConfig};
-use crate::ops::gelu;
+use crate::ops::{self, DebertaBackend, gelu};
 use crate::relative_position::RelativePositions;
 use crate::weight_init::{WeightInit, layer_norm};
 
@@ -24,6 +24,18 @@ pub(crate) fn activate<B: Backend, const D: usize>(
     }
 }
 
+/// `activation(x W + b)` for `x` `[..., d_input]`.
+pub(crate) fn linear_activation<B: DebertaBackend, const D: usize>(
+    dense: &Linear<B>,
+    activation: Activation,
+    x: Tensor<B, D>,
+) -> Tensor<B, D> {
+    match activation {
+        Activation::Gelu => ops::linear_gelu(dense, x),
+        other => activate(other, ops::linear(dense, x)),
+    }
+}
+
 /// Linear map, dropout, residual and layer norm: the end of both halves of a layer.
 ///
 /// ```text
@@ -34,6 +46,7 @@ pub struct ResidualOutput<B: Backend> {
     dense: Linear<B>,
     layer_norm: LayerNorm<B>,
     dropout: Dropout,
+    epsilon: f64,
 }
 
 impl<B: Backend> ResidualOutput<B> {
@@ -47,12 +60,20 @@ impl<B: Backend> ResidualOutput<B> {
             dense: weights.linear(d_input, config.hidden_size, true, device),
             layer_norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            epsilon: config.layer_norm_eps,
         }
     }
+}
 
+impl<B: DebertaBackend> ResidualOutput<B> {
     fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>) -> Tensor<B, 3> {
-        let x = self.dropout.forward(self.dense.forward(x));
-        self.layer_norm.forward(x + residual)
+        let Self {
+            dense,
+            layer_norm,
+            dropout,
+            epsilon,
+        } = self;
+        ops::linear_residual_norm(dense, dropout, layer_norm, *epsilon, x, residual)
     }
 }
 
@@ -116,7 +137,9 @@ impl<B: Backend> DebertaLayer<B> {
             activation: config.hidden_act,
         }
     }
+}
 
+impl<B: DebertaBackend> DebertaLayer<B> {
     /// Projects keys, values and live position rows.
     ///
     /// # Shapes
@@ -148,8 +171,8 @@ impl<B: Backend> DebertaLayer<B> {
         let context = attention.forward(query_states.clone(), &keys.keys_values, positions, mask);
         let attended = self.attention.output.forward(context, query_states);
 
-        let expanded = self.intermediate.dense.forward(attended.clone());
-        let expanded = activate(self.activation, expanded);
+        let dense = &self.intermediate.dense;
+        let expanded = linear_activation(dense, self.activation, attended.clone());
         self.output.forward(expanded, attended)
     }
 

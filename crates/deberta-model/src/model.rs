@@ -7,6 +7,7 @@ use crate::attention::AttentionMask;
 use crate::config::{ConfigError, DebertaConfig};
 use crate::embeddings::DebertaEmbeddings;
 use crate::encoder::{DebertaEncoder, Observation, Observe};
+use crate::ops::DebertaBackend;
 use crate::weight_init::WeightInit;
 
 /// The DeBERTa encoder with its embeddings.
@@ -69,7 +70,9 @@ impl<B: Backend> DebertaModel<B> {
             encoder: DebertaEncoder::new(config, weights, device),
         }
     }
+}
 
+impl<B: DebertaBackend> DebertaModel<B> {
     /// The last hidden state, `[batch, seq_len, hidden]`.
     ///
     /// Rows of padding tokens are unspecified.

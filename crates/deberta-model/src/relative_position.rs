@@ -4,6 +4,7 @@
 //! would move the last bucket to another row of the table.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
@@ -150,13 +151,20 @@ impl RelativeRows {
     }
 }
 
-/// [`RelativeRows`] on a device, ready for the attention layers.
+/// The relative positions of one forward pass, shared by all layers.
 #[derive(Debug, Clone)]
 pub struct RelativePositions<B: Backend> {
     /// Reachable rows of the table.
     pub live: Range<usize>,
-    /// Where each (query, key) pair finds its row.
-    pub index: RelativeIndex<B>,
+    /// Live row of each distance, smallest distance first; see [`RelativeRows`].
+    pub slot_of_distance: Arc<Vec<u32>>,
+    /// Positions of the queries, `[batch, q_len]`; `None` for `0..q_len` in every sequence.
+    pub query_positions: Option<Tensor<B, 2, Int>>,
+    q_len: usize,
+    k_len: usize,
+    device: B::Device,
+    /// Built when the first layer without a kernel asks for it.
+    index: OnceLock<RelativeIndex<B>>,
 }
 
 /// Where each (query, key) pair finds its scores among those of all live rows.
@@ -197,26 +205,12 @@ impl<B: Backend> RelativePositions<B> {
         k_len: usize,
         device: &B::Device,
     ) -> Self {
-        let rows = RelativeRows::new(config, q_len, k_len);
-        let live = rows.live.len();
-        let mut c2p = Vec::with_capacity(q_len * k_len);
-        let mut p2c = Vec::with_capacity(q_len * k_len);
-        for i in 0..q_len {
-            for j in 0..k_len {
-                let slot = rows.slot_of_distance[i + k_len - 1 - j] as usize;
-                c2p.push((i * live + slot) as i32);
-                p2c.push((j * live + slot) as i32);
-            }
-        }
-        Self {
-            live: rows.live,
-            index: RelativeIndex::Consecutive {
-                c2p: int_tensor(c2p, device),
-                p2c: int_tensor(p2c, device),
-                q_len,
-                k_len,
-            },
-        }
+        Self::new(
+            RelativeRows::new(config, q_len, k_len),
+            None,
+            [q_len, k_len],
+            device,
+        )
     }
 
     /// Queries at `positions` `[batch, q_len]` of sequences of `seq_len` keys.
@@ -226,32 +220,77 @@ impl<B: Backend> RelativePositions<B> {
         seq_len: usize,
         device: &B::Device,
     ) -> Self {
+        let [_, q_len] = positions.dims();
         let rows = RelativeRows::new(config, seq_len, seq_len);
-        let live = rows.live.len() as i64;
+        Self::new(rows, Some(positions), [q_len, seq_len], device)
+    }
+
+    fn new(
+        rows: RelativeRows,
+        query_positions: Option<Tensor<B, 2, Int>>,
+        [q_len, k_len]: [usize; 2],
+        device: &B::Device,
+    ) -> Self {
+        Self {
+            live: rows.live,
+            slot_of_distance: Arc::new(rows.slot_of_distance),
+            query_positions,
+            q_len,
+            k_len,
+            device: device.clone(),
+            index: OnceLock::new(),
+        }
+    }
+
+    /// Where each (query, key) pair finds its scores, on the device.
+    pub fn index(&self) -> &RelativeIndex<B> {
+        self.index.get_or_init(|| match &self.query_positions {
+            None => self.consecutive_index(),
+            Some(positions) => self.scattered_index(positions.clone()),
+        })
+    }
+
+    fn consecutive_index(&self) -> RelativeIndex<B> {
+        let (q_len, k_len, live) = (self.q_len, self.k_len, self.live.len());
+        let mut c2p = Vec::with_capacity(q_len * k_len);
+        let mut p2c = Vec::with_capacity(q_len * k_len);
+        for i in 0..q_len {
+            for j in 0..k_len {
+                let slot = self.slot_of_distance[i + k_len - 1 - j] as usize;
+                c2p.push((i * live + slot) as i32);
+                p2c.push((j * live + slot) as i32);
+            }
+        }
+        RelativeIndex::Consecutive {
+            c2p: int_tensor(c2p, &self.device),
+            p2c: int_tensor(p2c, &self.device),
+            q_len,
+            k_len,
+        }
+    }
+
+    fn scattered_index(&self, positions: Tensor<B, 2, Int>) -> RelativeIndex<B> {
+        let (k_len, live) = (self.k_len, self.live.len() as i64);
         let [batch, q_len] = positions.dims();
-        let shape = [batch, q_len, seq_len];
-        let arange = |len: usize| Tensor::<B, 1, Int>::arange(0..len as i64, device);
-        let keys = arange(seq_len).reshape([1, 1, seq_len]);
+        let arange = |len: usize| Tensor::<B, 1, Int>::arange(0..len as i64, &self.device);
+        let keys = arange(k_len).reshape([1, 1, k_len]);
         let queries = arange(q_len).reshape([1, q_len, 1]);
 
         let distance = positions.unsqueeze_dim::<3>(2) - keys.clone();
-        let slots = rows.slot_of_distance.iter().map(|&slot| slot as i32);
-        let slots = int_tensor::<B>(slots.collect(), device).select(
+        let slots = self.slot_of_distance.iter().map(|&slot| slot as i32);
+        let slots = int_tensor::<B>(slots.collect(), &self.device).select(
             0,
             distance
-                .add_scalar(seq_len as i64 - 1)
-                .reshape([batch * q_len * seq_len]),
+                .add_scalar(k_len as i64 - 1)
+                .reshape([batch * q_len * k_len]),
         );
-        let slots = slots.reshape(shape);
-        let flat = |index: Tensor<B, 3, Int>| index.reshape([batch, q_len * seq_len]);
-        Self {
-            live: rows.live,
-            index: RelativeIndex::Scattered {
-                c2p: flat(slots.clone() + queries.mul_scalar(live)),
-                p2c: flat(slots + keys.mul_scalar(live)),
-                q_len,
-                k_len: seq_len,
-            },
+        let slots = slots.reshape([batch, q_len, k_len]);
+        let flat = |index: Tensor<B, 3, Int>| index.reshape([batch, q_len * k_len]);
+        RelativeIndex::Scattered {
+            c2p: flat(slots.clone() + queries.mul_scalar(live)),
+            p2c: flat(slots + keys.mul_scalar(live)),
+            q_len,
+            k_len,
         }
     }
 }

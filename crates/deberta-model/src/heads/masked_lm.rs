@@ -2,13 +2,13 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use crate::config::{AbsolutePositions, Activation, ConfigError, DebertaConfig};
 use crate::encoder::{EncoderContext, Observe, SelectedRows};
-use crate::layer::activate;
+use crate::layer::linear_activation;
 use crate::model::{DebertaInput, DebertaModel};
+use crate::ops::{self, DebertaBackend};
 use crate::weight_init::{WeightInit, layer_norm, zeros};
 
 /// Times the decoder applies the last layer: the paper's *n*.
@@ -24,6 +24,7 @@ pub struct MaskedLmHead<B: Backend> {
     dense: Linear<B>,
     layer_norm: LayerNorm<B>,
     bias: Param<Tensor<B, 1>>,
+    epsilon: f64,
     #[module(skip)]
     activation: Activation,
 }
@@ -34,16 +35,19 @@ impl<B: Backend> MaskedLmHead<B> {
             dense: weights.linear(config.hidden_size, config.embedding_size, true, device),
             layer_norm: layer_norm(config.embedding_size, config.layer_norm_eps, device),
             bias: zeros([config.vocab_size], device),
+            epsilon: config.layer_norm_eps,
             activation: config.hidden_act,
         }
     }
+}
 
+impl<B: DebertaBackend> MaskedLmHead<B> {
     /// Logits `[masked, vocab]` of states `[masked, hidden]` against `word_table`
     /// `[vocab, embedding]`.
     pub fn forward(&self, states: Tensor<B, 2>, word_table: Tensor<B, 2>) -> Tensor<B, 2> {
-        let states = activate(self.activation, self.dense.forward(states));
-        let states = self.layer_norm.forward(states);
-        states.matmul(word_table.transpose()) + self.bias.val().unsqueeze()
+        let states = linear_activation(&self.dense, self.activation, states);
+        let states = ops::norm(&self.layer_norm, self.epsilon, states);
+        ops::add_bias(states.matmul(word_table.transpose()), self.bias.val())
     }
 }
 
@@ -167,7 +171,7 @@ impl DebertaConfig {
     }
 }
 
-impl<B: Backend> DebertaForMaskedLm<B> {
+impl<B: DebertaBackend> DebertaForMaskedLm<B> {
     /// Logits of the masked tokens, `[masked, vocab]`: sequence after sequence, in the order of
     /// their positions.
     ///
@@ -221,15 +225,17 @@ impl<B: Backend> DebertaForMaskedLm<B> {
 /// - logits: `[masked, vocab]`
 /// - labels: `[masked]`
 /// - output: `[1]`
-pub fn masked_lm_loss<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+pub fn masked_lm_loss<B: DebertaBackend>(
+    logits: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+) -> Tensor<B, 1> {
     token_losses(logits, labels).mean()
 }
 
 /// Cross-entropy of each masked token in nats, `[masked]`.
-pub fn token_losses<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-    let log_probs = log_softmax(logits, 1);
-    log_probs
-        .gather(1, labels.unsqueeze_dim(1))
-        .squeeze_dim::<1>(1)
-        .neg()
+pub fn token_losses<B: DebertaBackend>(
+    logits: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+) -> Tensor<B, 1> {
+    ops::cross_entropy(logits, labels)
 }

@@ -1,115 +1,22 @@
-//! Tensor functions of disentangled attention, one per term of Eq. (4).
+//! The kernel seam: operations that a backend may own a faster version of.
 //!
-//! This is the seam for fused kernels: plain Burn operations that every backend runs.
+//! Every function here has a reference body of plain Burn operations, which any backend runs and
+//! autodiff differentiates. [`DebertaBackend`] lets a backend take over; the CPU backends do.
 
-use std::f64::consts::FRAC_1_SQRT_2;
+mod autodiff;
+mod backend;
+mod backends;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod cpu;
+mod position_terms;
+mod reference;
 
-use burn::tensor::{DType, Int, Tensor, backend::Backend};
+use burn::nn::{Dropout, LayerNorm, Linear};
+use burn::tensor::{DType, Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
 
-use crate::relative_position::RelativeIndex;
-
-/// Term (b) of Eq. (4): content query against position key.
-///
-/// # Shapes
-///
-/// - query: `[batch, heads, q_len, head_dim]`
-/// - pos_key: `[1, heads, live, head_dim]`
-/// - output: `[batch, heads, q_len, k_len]`
-pub(crate) fn content_to_position<B: Backend>(
-    query: Tensor<B, 4>,
-    pos_key: Tensor<B, 4>,
-    index: &RelativeIndex<B>,
-) -> Tensor<B, 4> {
-    let scores = query.matmul(pos_key.swap_dims(2, 3)); // [batch, heads, q_len, live]
-    match index {
-        RelativeIndex::Consecutive {
-            c2p, q_len, k_len, ..
-        } => look_up(scores, c2p.clone(), *q_len, *k_len),
-        RelativeIndex::Scattered {
-            c2p, q_len, k_len, ..
-        } => look_up_per_sequence(scores, c2p.clone(), *q_len, *k_len),
-    }
-}
-
-/// Term (c) of Eq. (4): position query against content key.
-///
-/// # Deviation from the paper
-///
-/// Indexed with `δ(i, j)`, not `δ(j, i)`: the released code does so (microsoft/DeBERTa
-/// `disentangled_attention.py`), and every published checkpoint was trained with it. The test
-/// `the_literal_index_of_the_paper_is_not_what_was_trained` holds it.
-///
-/// # Shapes
-///
-/// - pos_query: `[1, heads, live, head_dim]`
-/// - key: `[batch, heads, k_len, head_dim]`
-/// - output: `[batch, heads, q_len, k_len]`
-pub(crate) fn position_to_content<B: Backend>(
-    pos_query: Tensor<B, 4>,
-    key: Tensor<B, 4>,
-    index: &RelativeIndex<B>,
-) -> Tensor<B, 4> {
-    let scores = key.matmul(pos_query.swap_dims(2, 3)); // [batch, heads, k_len, live]
-    match index {
-        RelativeIndex::Consecutive {
-            p2c, q_len, k_len, ..
-        } => look_up(scores, p2c.clone(), *q_len, *k_len),
-        RelativeIndex::Scattered {
-            p2c, q_len, k_len, ..
-        } => look_up_per_sequence(scores, p2c.clone(), *q_len, *k_len),
-    }
-}
-
-/// Reads one entry of `scores` per (query, key) pair; all sequences and heads read alike.
-///
-/// One index of `q_len * k_len` numbers serves the whole batch, and the pairs come out in the order
-/// of the attention scores, so nothing is transposed.
-///
-/// # Shapes
-///
-/// - scores: `[batch, heads, len, live]`
-/// - index: `[q_len * k_len]`, into the last two axes of `scores`
-/// - output: `[batch, heads, q_len, k_len]`
-fn look_up<B: Backend>(
-    scores: Tensor<B, 4>,
-    index: Tensor<B, 1, Int>,
-    q_len: usize,
-    k_len: usize,
-) -> Tensor<B, 4> {
-    let [batch, heads, len, live] = scores.dims();
-    scores
-        .reshape([batch * heads, len * live])
-        .select(1, index)
-        .reshape([batch, heads, q_len, k_len])
-}
-
-/// As [`look_up`], with an index of its own for each sequence, `[batch, q_len * k_len]`.
-fn look_up_per_sequence<B: Backend>(
-    scores: Tensor<B, 4>,
-    index: Tensor<B, 2, Int>,
-    q_len: usize,
-    k_len: usize,
-) -> Tensor<B, 4> {
-    let [batch, heads, len, live] = scores.dims();
-    let pairs = q_len * k_len;
-    let index = index
-        .unsqueeze_dim::<3>(1)
-        .expand([batch, heads, pairs])
-        .reshape([batch * heads, pairs]);
-    scores
-        .reshape([batch * heads, len * live])
-        .gather(1, index)
-        .reshape([batch, heads, q_len, k_len])
-}
-
-/// `x Φ(x)` with the exact error function.
-///
-/// Burn's own `gelu` computes the same value, but its gradient is that of the tanh approximation on
-/// most backends, off by up to 1e-3.
-pub(crate) fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
-    let cdf = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
-    x * cdf.mul_scalar(0.5)
-}
+pub use backend::{AttentionCall, DebertaBackend, DropoutCall, Fused, FusedCall, MaskCall};
+pub(crate) use position_terms::{content_to_position, position_to_content};
+pub(crate) use reference::gelu;
 
 /// A score that no softmax notices and every float type can hold.
 pub(crate) fn masked_score(dtype: DType) -> f64 {
@@ -119,118 +26,171 @@ pub(crate) fn masked_score(dtype: DType) -> f64 {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::backend::Flex;
-    use burn::tensor::{Tolerance, ops::FloatElem};
-    use proptest::prelude::*;
+/// Runs a fused operation of the backend.
+fn call<B: DebertaBackend, const D: usize>(
+    call: FusedCall<B>,
+    inputs: Vec<B::FloatTensorPrimitive>,
+) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(B::apply(call, inputs)))
+}
 
-    use crate::relative_position::{LongDistance, RelativePositionConfig, RelativePositions};
+fn primitive<B: Backend, const D: usize>(x: Tensor<B, D>) -> B::FloatTensorPrimitive {
+    x.into_primitive().tensor()
+}
 
-    type B = Flex;
-
-    const HEADS: usize = 2;
-    const HEAD_DIM: usize = 3;
-    const CONFIG: RelativePositionConfig = RelativePositionConfig {
-        max_distance: 16,
-        buckets: Some(8),
-        long_distance: LongDistance::Clamp,
-    };
-
-    /// Numbers that differ from each other and repeat on every run.
-    fn numbers(shape: [usize; 4], salt: usize) -> Tensor<B, 4> {
-        let count = shape.iter().product::<usize>();
-        let values: Vec<f32> = (0..count)
-            .map(|i| ((i * 37 + salt * 101) % 89) as f32 / 89.0 - 0.5)
-            .collect();
-        Tensor::<B, 1>::from_data(values.as_slice(), &Default::default()).reshape(shape)
+/// Dropout of a fused operation: a probability and a seed from the backend's random state.
+///
+/// `None` outside training and for probability 0.
+pub(crate) fn dropout_call<B: Backend>(
+    dropout: &Dropout,
+    device: &B::Device,
+) -> Option<DropoutCall> {
+    if dropout.prob == 0.0 || !B::ad_enabled(device) {
+        return None;
     }
+    // Two draws of 24 bits, which f32 holds exactly.
+    let bits = Distribution::Uniform(0.0, f64::from(1 << 24));
+    let draws = Tensor::<B, 1>::random([2], bits, device).into_data();
+    let seed = draws
+        .iter::<f64>()
+        .fold(0, |seed: u64, draw| (seed << 24) | draw as u64);
+    Some(DropoutCall {
+        prob: dropout.prob,
+        seed,
+    })
+}
 
-    /// Entry `[b, h, row, :]` against entry `[b2, h, row2, :]`.
-    fn dot(x: &[f32], y: &[f32], x_row: usize, y_row: usize) -> f32 {
-        (0..HEAD_DIM)
-            .map(|d| x[x_row * HEAD_DIM + d] * y[y_row * HEAD_DIM + d])
-            .sum()
-    }
+/// Attention over projected states; `None` if the backend has no kernel for it.
+///
+/// # Shapes
+///
+/// - inputs: query `[batch, q_len, heads * head_dim]`, key and value
+///   `[batch, k_len, heads * head_dim]`, then position key and position query
+///   `[live, heads * head_dim]` as far as the call has them
+/// - output: `[batch, q_len, heads * head_dim]`
+pub(crate) fn attention<B: DebertaBackend>(
+    attention: AttentionCall<B>,
+    inputs: Vec<Tensor<B, 3>>,
+    positions: Vec<Tensor<B, 2>>,
+) -> Tensor<B, 3> {
+    let positions = positions.into_iter().map(primitive);
+    let inputs = inputs.into_iter().map(primitive).chain(positions);
+    call(FusedCall::Attention(attention), inputs.collect())
+}
 
-    fn floats(x: &Tensor<B, 4>) -> Vec<f32> {
-        x.to_data().to_vec().unwrap()
-    }
-
-    /// Terms (b) and (c) as loops over batch, head, query and key.
-    fn terms_by_loops(
-        query: &Tensor<B, 4>,
-        key: &Tensor<B, 4>,
-        pos_key: &Tensor<B, 4>,
-        pos_query: &Tensor<B, 4>,
-        live_start: usize,
-    ) -> (Vec<f32>, Vec<f32>) {
-        let ([batch, _, q_len, _], [_, _, k_len, _]) = (query.dims(), key.dims());
-        let [_, _, live, _] = pos_key.dims();
-        let (q, k) = (floats(query), floats(key));
-        let (pk, pq) = (floats(pos_key), floats(pos_query));
-        let (mut c2p, mut p2c) = (Vec::new(), Vec::new());
-        for b in 0..batch {
-            for h in 0..HEADS {
-                for i in 0..q_len {
-                    for j in 0..k_len {
-                        let slot = CONFIG.row(i as i64 - j as i64) - live_start;
-                        let position = h * live + slot;
-                        c2p.push(dot(&q, &pk, (b * HEADS + h) * q_len + i, position));
-                        p2c.push(dot(&k, &pq, (b * HEADS + h) * k_len + j, position));
-                    }
-                }
-            }
+/// `x W + b` for `x` `[..., d_input]`.
+pub(crate) fn linear<B: DebertaBackend, const D: usize>(
+    linear: &Linear<B>,
+    x: Tensor<B, D>,
+) -> Tensor<B, D> {
+    match &linear.bias {
+        Some(bias) if B::fuses(x.dtype()) => {
+            let inputs = vec![primitive(product(linear, x)), primitive(bias.val())];
+            call(FusedCall::AddBias, inputs)
         }
-        (c2p, p2c)
+        _ => linear.forward(x),
     }
+}
 
-    fn assert_close(actual: Tensor<B, 4>, expected: Vec<f32>) {
-        let shape = actual.dims();
-        let expected = Tensor::<B, 1>::from_data(expected.as_slice(), &Default::default());
-        actual.into_data().assert_approx_eq::<FloatElem<B>>(
-            &expected.reshape(shape).into_data(),
-            Tolerance::rel_abs(1e-5, 1e-5),
-        );
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn terms_equal_the_nested_loops(
-            batch in 1_usize..3,
-            q_len in 1_usize..30,
-            k_len in 1_usize..30,
-        ) {
-            let device = Default::default();
-            check_terms(
-                RelativePositions::consecutive(&CONFIG, q_len, k_len, &device),
-                batch,
-                q_len,
-                k_len,
-            );
+/// `gelu(x W + b)` for `x` `[..., d_input]`.
+pub(crate) fn linear_gelu<B: DebertaBackend, const D: usize>(
+    linear: &Linear<B>,
+    x: Tensor<B, D>,
+) -> Tensor<B, D> {
+    match &linear.bias {
+        Some(bias) if B::fuses(x.dtype()) => {
+            let inputs = vec![primitive(product(linear, x)), primitive(bias.val())];
+            call(FusedCall::BiasGelu, inputs)
         }
+        _ => gelu(linear.forward(x)),
+    }
+}
 
-        #[test]
-        fn scattered_terms_equal_the_nested_loops(batch in 1_usize..3, seq_len in 1_usize..30) {
-            let device = Default::default();
-            let queries = Tensor::<B, 1, Int>::arange(0..seq_len as i64, &device);
-            let queries = queries.unsqueeze::<2>().expand([batch, seq_len]);
-            let positions = RelativePositions::scattered(&CONFIG, queries, seq_len, &device);
-            check_terms(positions, batch, seq_len, seq_len);
+/// `LN(dropout(x W + b) + residual)`, the end of both halves of a layer.
+///
+/// # Shapes
+///
+/// - x: `[batch, seq_len, d_input]`
+/// - residual, output: `[batch, seq_len, hidden]`
+pub(crate) fn linear_residual_norm<B: DebertaBackend>(
+    linear: &Linear<B>,
+    dropout: &Dropout,
+    layer_norm: &LayerNorm<B>,
+    epsilon: f64,
+    x: Tensor<B, 3>,
+    residual: Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    match (&linear.bias, &layer_norm.beta) {
+        (Some(bias), Some(beta)) if B::fuses(x.dtype()) => {
+            let device = x.device();
+            let fused = FusedCall::ResidualNorm {
+                epsilon,
+                dropout: dropout_call::<B>(dropout, &device),
+            };
+            let inputs = vec![
+                primitive(product(linear, x)),
+                primitive(bias.val()),
+                primitive(residual),
+                primitive(layer_norm.gamma.val()),
+                primitive(beta.val()),
+            ];
+            call(fused, inputs)
         }
+        _ => layer_norm.forward(dropout.forward(linear.forward(x)) + residual),
     }
+}
 
-    fn check_terms(positions: RelativePositions<B>, batch: usize, q_len: usize, k_len: usize) {
-        let live = positions.live.len();
-        let query = numbers([batch, HEADS, q_len, HEAD_DIM], 1);
-        let key = numbers([batch, HEADS, k_len, HEAD_DIM], 2);
-        let pos_key = numbers([1, HEADS, live, HEAD_DIM], 3);
-        let pos_query = numbers([1, HEADS, live, HEAD_DIM], 4);
-        let (c2p, p2c) = terms_by_loops(&query, &key, &pos_key, &pos_query, positions.live.start);
-        assert_close(content_to_position(query, pos_key, &positions.index), c2p);
-        assert_close(position_to_content(pos_query, key, &positions.index), p2c);
+/// Layer norm over the last axis.
+pub(crate) fn norm<B: DebertaBackend, const D: usize>(
+    layer_norm: &LayerNorm<B>,
+    epsilon: f64,
+    x: Tensor<B, D>,
+) -> Tensor<B, D> {
+    match &layer_norm.beta {
+        Some(beta) if B::fuses(x.dtype()) => {
+            let inputs = vec![
+                primitive(x),
+                primitive(layer_norm.gamma.val()),
+                primitive(beta.val()),
+            ];
+            call(FusedCall::LayerNorm { epsilon }, inputs)
+        }
+        _ => layer_norm.forward(x),
     }
+}
+
+/// Adds `bias` `[width]` to every row of `x` `[rows, width]`.
+pub(crate) fn add_bias<B: DebertaBackend>(x: Tensor<B, 2>, bias: Tensor<B, 1>) -> Tensor<B, 2> {
+    if B::fuses(x.dtype()) {
+        return call(FusedCall::AddBias, vec![primitive(x), primitive(bias)]);
+    }
+    x + bias.unsqueeze()
+}
+
+/// `-log softmax(logits)[label]` of each row, in nats.
+///
+/// # Shapes
+///
+/// - logits: `[rows, vocab]`
+/// - labels, output: `[rows]`
+pub(crate) fn cross_entropy<B: DebertaBackend>(
+    logits: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+) -> Tensor<B, 1> {
+    if B::fuses(logits.dtype()) {
+        let labels = labels.into_primitive();
+        return call(FusedCall::CrossEntropy { labels }, vec![primitive(logits)]);
+    }
+    reference::cross_entropy(logits, labels)
+}
+
+/// `x W` with all leading axes in one, so that one large matrix product runs.
+fn product<B: Backend, const D: usize>(linear: &Linear<B>, x: Tensor<B, D>) -> Tensor<B, D> {
+    let mut dims = x.dims();
+    let [d_input, d_output] = linear.weight.dims();
+    let rows = dims.iter().product::<usize>() / d_input;
+    dims[D - 1] = d_output;
+    x.reshape([rows, d_input])
+        .matmul(linear.weight.val())
+        .reshape(dims)
 }

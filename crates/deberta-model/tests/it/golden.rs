@@ -11,7 +11,7 @@ use deberta_model::checkpoint::{Compatibility, load_masked_lm, load_model};
 use deberta_model::encoder::{Observation, Observe};
 use deberta_model::heads::masked_lm::{MaskedTokens, masked_lm_loss};
 use deberta_model::relative_position::{LongDistance, RelativePositionConfig};
-use deberta_model::{DebertaInput, MaskedLmInput};
+use deberta_model::{DebertaBackend, DebertaInput, MaskedLmInput};
 
 use crate::support::{
     F32, F64, Fixture, Tolerances, assert_close, assert_gradients, assert_real_rows_close,
@@ -56,7 +56,10 @@ on_every_backend! {
 }
 
 /// Loss of the encoder fixtures: a weighted mean over real tokens.
-fn encoder_loss<B: AutodiffBackend>(fixture: &Fixture, last: Tensor<B, 3>) -> Tensor<B, 1> {
+fn encoder_loss<B: AutodiffBackend + DebertaBackend>(
+    fixture: &Fixture,
+    last: Tensor<B, 3>,
+) -> Tensor<B, 1> {
     let mut weight = fixture.floats("inputs.loss_weight");
     let (mask, _) = fixture.ints("inputs.attention_mask");
     let tokens = mask.iter().sum::<i64>() as f64;
@@ -69,7 +72,7 @@ fn encoder_loss<B: AutodiffBackend>(fixture: &Fixture, last: Tensor<B, 3>) -> Te
     (last * Tensor::from_data(weight, options)).sum()
 }
 
-fn check_encoder<B: AutodiffBackend>(name: &str, tolerances: Tolerances) {
+fn check_encoder<B: AutodiffBackend + DebertaBackend>(name: &str, tolerances: Tolerances) {
     let device = B::Device::default();
     let fixture = Fixture::open(&format!("hf/{name}"));
     let dir = fixture_dir(&format!("hf/{name}"));
@@ -116,7 +119,7 @@ fn check_encoder<B: AutodiffBackend>(name: &str, tolerances: Tolerances) {
     assert!(checked >= 5, "only {checked} gradients recorded");
 }
 
-fn check_long_microsoft<B: AutodiffBackend>(tolerances: Tolerances) {
+fn check_long_microsoft<B: AutodiffBackend + DebertaBackend>(tolerances: Tolerances) {
     let device = B::Device::default();
     let fixture = Fixture::open("hf/v3_base_long");
     let dir = fixture_dir("hf/v3_base_long");
@@ -148,7 +151,11 @@ fn labels(fixture: &Fixture, unlabelled: i64) -> (Vec<Vec<u32>>, Vec<i64>) {
     (positions, labels)
 }
 
-fn check_masked_lm<B: AutodiffBackend>(name: &str, unlabelled: i64, tolerances: Tolerances) {
+fn check_masked_lm<B: AutodiffBackend + DebertaBackend>(
+    name: &str,
+    unlabelled: i64,
+    tolerances: Tolerances,
+) {
     let device = B::Device::default();
     let fixture = Fixture::open(name);
     let dir = fixture_dir(name);
@@ -198,7 +205,7 @@ fn check_masked_lm<B: AutodiffBackend>(name: &str, unlabelled: i64, tolerances: 
     assert!(checked >= 7, "only {checked} gradients recorded");
 }
 
-fn check_attention<B: AutodiffBackend>(_: Tolerances) {
+fn check_attention<B: AutodiffBackend + DebertaBackend>(_: Tolerances) {
     let device = B::Device::default();
     for name in ["v1_base_rel", "v3_base"] {
         let fixture = Fixture::open(&format!("hf/{name}"));

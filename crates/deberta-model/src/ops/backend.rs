@@ -1,0 +1,129 @@
+//! What a backend may take over from the reference bodies.
+
+use std::sync::Arc;
+
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
+use burn::tensor::{DType, backend::Backend};
+
+/// A Burn backend that runs DeBERTa.
+///
+/// The defaults are right for every backend: an empty `impl DebertaBackend for MyBackend {}` makes
+/// it run the reference bodies. A backend with kernels overrides [`fuses`](Self::fuses),
+/// [`fused`](Self::fused) and [`fused_backward`](Self::fused_backward); `Autodiff` around it then
+/// uses them forward and backward.
+pub trait DebertaBackend: Backend {
+    /// Whether every [`FusedCall`] has a kernel for this float type.
+    fn fuses(_dtype: DType) -> bool {
+        false
+    }
+
+    /// Runs a fused operation. Called only for float types that [`fuses`](Self::fuses) names.
+    fn fused(call: &FusedCall<Self>, _inputs: &[FloatTensor<Self>]) -> Fused<Self> {
+        no_kernel(call)
+    }
+
+    /// Gradients of a fused operation for each of its inputs, in their order.
+    ///
+    /// - `output`: what [`fused`](Self::fused) gave for the same call and inputs.
+    /// - `grad`: gradient of the output.
+    fn fused_backward(
+        call: &FusedCall<Self>,
+        _inputs: &[FloatTensor<Self>],
+        _output: &Fused<Self>,
+        _grad: FloatTensor<Self>,
+    ) -> Vec<FloatTensor<Self>> {
+        no_kernel(call)
+    }
+
+    /// What the network calls: the output of a fused operation, tracked by autodiff if there is.
+    fn apply(call: FusedCall<Self>, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
+        Self::fused(&call, &inputs).output
+    }
+}
+
+fn no_kernel<B: Backend, T>(call: &FusedCall<B>) -> T {
+    unreachable!("`fuses` is false, so {call:?} must not be called")
+}
+
+/// Result of a fused operation.
+#[derive(Debug, Clone)]
+pub struct Fused<B: Backend> {
+    /// The output.
+    pub output: FloatTensor<B>,
+    /// Numbers per row that the backward pass would have to compute again: the logarithm of the
+    /// sum of exponentials (attention, cross-entropy), or mean and inverse deviation (layer norm).
+    pub statistics: Arc<Vec<f32>>,
+}
+
+/// A fused operation with its arguments that no gradient flows to.
+#[derive(Debug, Clone)]
+pub enum FusedCall<B: Backend> {
+    /// Disentangled attention, Eq. (4), from projected states to weighted values.
+    ///
+    /// Inputs: query, key, value, then position key if `c2p` and position query if `p2c`.
+    Attention(AttentionCall<B>),
+    /// `x + b`. Inputs: `x` `[..., width]`, `b` `[width]`.
+    AddBias,
+    /// `gelu(x + b)`. Inputs: `x` `[..., width]`, `b` `[width]`.
+    BiasGelu,
+    /// `LN(dropout(x + b) + residual)`.
+    ///
+    /// Inputs: `x` `[..., width]`, `b` `[width]`, residual, weight `[width]`, bias `[width]`.
+    ResidualNorm {
+        /// Added to the variance.
+        epsilon: f64,
+        /// Dropout of `x + b`.
+        dropout: Option<DropoutCall>,
+    },
+    /// Layer norm. Inputs: `x` `[..., width]`, weight `[width]`, bias `[width]`.
+    LayerNorm {
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// `-log softmax(x)[label]`, `[rows]`. Inputs: `x` `[rows, width]`.
+    CrossEntropy {
+        /// Label of each row.
+        labels: IntTensor<B>,
+    },
+}
+
+/// Arguments of fused attention.
+#[derive(Debug, Clone)]
+pub struct AttentionCall<B: Backend> {
+    /// Number of heads.
+    pub heads: usize,
+    /// Whether there is a position key.
+    pub c2p: bool,
+    /// Whether there is a position query.
+    pub p2c: bool,
+    /// Multiplies the sum of the three terms.
+    pub scale: f64,
+    /// Live row of each distance, smallest distance (`1 - k_len`) first.
+    pub slot_of_distance: Arc<Vec<u32>>,
+    /// Positions of the queries, `[batch, q_len]`; `None` for `0..q_len`.
+    pub query_positions: Option<IntTensor<B>>,
+    /// Keys that must not be seen.
+    pub mask: MaskCall<B>,
+    /// Dropout of the probabilities.
+    pub dropout: Option<DropoutCall>,
+}
+
+/// Mask of fused attention.
+#[derive(Debug, Clone)]
+pub enum MaskCall<B: Backend> {
+    /// Every query sees every key.
+    Full,
+    /// `true` at padding, `[batch, k_len]`.
+    Padding(BoolTensor<B>),
+    /// `true` where the query must not see the key, `[batch, q_len, k_len]`.
+    Pairwise(BoolTensor<B>),
+}
+
+/// Dropout whose mask is a function of the seed and the position of the element.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DropoutCall {
+    /// Probability of zero.
+    pub prob: f64,
+    /// Chooses the mask.
+    pub seed: u64,
+}

@@ -1,0 +1,59 @@
+//! Access to the numbers of a CPU backend.
+
+use std::borrow::Cow;
+
+use burn::tensor::backend::{Backend, ExecutionError};
+use burn::tensor::ops::{BoolTensor, FloatTensor, FloatTensorOps, IntTensor};
+use burn::tensor::{Shape, TensorData, try_read_sync};
+
+/// Numbers of a tensor, borrowed where the backend allows it.
+pub(super) type Floats<'a> = Cow<'a, [f32]>;
+
+/// A backend whose tensors live in main memory.
+pub(crate) trait HostBackend: Backend {
+    /// Numbers of an f32 tensor, row after row.
+    fn floats(tensor: &FloatTensor<Self>) -> Floats<'_>;
+
+    /// An f32 tensor of these numbers.
+    fn tensor(values: Vec<f32>, shape: Shape) -> FloatTensor<Self> {
+        Self::float_from_data(TensorData::new(values, shape), &Self::Device::default())
+    }
+
+    /// Numbers of an integer tensor.
+    fn ints(tensor: &IntTensor<Self>) -> Vec<i32> {
+        let data = read(try_read_sync(Self::int_into_data(tensor.clone())));
+        data.iter::<i32>().collect()
+    }
+
+    /// Values of a boolean tensor.
+    fn bools(tensor: &BoolTensor<Self>) -> Vec<bool> {
+        let data = read(try_read_sync(Self::bool_into_data(tensor.clone())));
+        data.iter::<bool>().collect()
+    }
+}
+
+/// Reading main memory neither waits nor fails.
+fn read(data: Option<Result<TensorData, ExecutionError>>) -> TensorData {
+    match data {
+        Some(Ok(data)) => data,
+        other => unreachable!("a CPU tensor could not be read: {other:?}"),
+    }
+}
+
+#[cfg(feature = "flex")]
+impl HostBackend for burn::backend::Flex {
+    fn floats(tensor: &FloatTensor<Self>) -> Floats<'_> {
+        match tensor.as_slice::<f32>() {
+            Some(values) => Cow::Borrowed(values),
+            None => Cow::Owned(tensor.to_contiguous().storage::<f32>().to_vec()),
+        }
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl HostBackend for burn::backend::NdArray<f32> {
+    fn floats(tensor: &FloatTensor<Self>) -> Floats<'_> {
+        let data = read(try_read_sync(Self::float_into_data(tensor.clone())));
+        Cow::Owned(data.iter::<f32>().collect())
+    }
+}

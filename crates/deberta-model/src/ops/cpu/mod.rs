@@ -1,0 +1,223 @@
+//! Kernels for CPU backends, in f32.
+//!
+//! Burn's CPU backends broadcast element by element on one thread; in training, biases, layer norms
+//! and the loss would take several times as long as the matrix products. These kernels work on
+//! whole rows, on all threads, with the instruction set that the processor has at run time.
+
+mod attention;
+mod host;
+mod math;
+mod rows;
+mod softmax;
+
+use std::sync::Arc;
+
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Shape, TensorMetadata};
+
+use self::host::HostBackend;
+use super::{AttentionCall, Fused, FusedCall, MaskCall};
+
+/// Runs a fused operation.
+pub(super) fn forward<B: HostBackend>(call: &FusedCall<B>, inputs: &[FloatTensor<B>]) -> Fused<B> {
+    let x = B::floats(&inputs[0]);
+    let x = x.as_ref();
+    let shape = inputs[0].shape();
+    let plain = |output: Vec<f32>| Fused {
+        output: B::tensor(output, shape.clone()),
+        statistics: Arc::default(),
+    };
+    match call {
+        FusedCall::Attention(attention) => attention_forward(attention, inputs),
+        FusedCall::AddBias => plain(rows::add_bias(x, &B::floats(&inputs[1]))),
+        FusedCall::BiasGelu => plain(rows::bias_gelu(x, &B::floats(&inputs[1]))),
+        FusedCall::ResidualNorm { .. } | FusedCall::LayerNorm { .. } => {
+            let owned = NormTensors::read(call, inputs);
+            let (output, statistics) = rows::norm(&owned.inputs(call, x));
+            Fused {
+                output: B::tensor(output, shape),
+                statistics: Arc::new(statistics),
+            }
+        }
+        FusedCall::CrossEntropy { labels } => {
+            let labels = B::ints(labels);
+            let (losses, statistics) = softmax::cross_entropy(x, &labels);
+            let rows = losses.len();
+            Fused {
+                output: B::tensor(losses, Shape::new([rows])),
+                statistics: Arc::new(statistics),
+            }
+        }
+    }
+}
+
+/// Gradients for every input of a fused operation.
+pub(super) fn backward<B: HostBackend>(
+    call: &FusedCall<B>,
+    inputs: &[FloatTensor<B>],
+    output: &Fused<B>,
+    grad: FloatTensor<B>,
+) -> Vec<FloatTensor<B>> {
+    let x = B::floats(&inputs[0]);
+    let x = x.as_ref();
+    let d_output = B::floats(&grad);
+    let d_output = d_output.as_ref();
+    let gradients = match call {
+        FusedCall::Attention(attention) => {
+            return attention_backward(attention, inputs, output, d_output);
+        }
+        FusedCall::AddBias => {
+            let d_bias = rows::column_sums(d_output, inputs[1].shape()[0]);
+            return vec![grad.clone(), B::tensor(d_bias, inputs[1].shape())];
+        }
+        FusedCall::BiasGelu => {
+            let (d_x, d_bias) = rows::bias_gelu_backward(x, &B::floats(&inputs[1]), d_output);
+            vec![d_x, d_bias]
+        }
+        FusedCall::ResidualNorm { .. } | FusedCall::LayerNorm { .. } => {
+            let owned = NormTensors::read(call, inputs);
+            let gradients =
+                rows::norm_backward(&owned.inputs(call, x), &output.statistics, d_output);
+            match call {
+                FusedCall::LayerNorm { .. } => {
+                    vec![gradients.x, gradients.weight, gradients.bias]
+                }
+                _ => vec![
+                    gradients.x,
+                    gradients.added_bias,
+                    gradients.residual,
+                    gradients.weight,
+                    gradients.bias,
+                ],
+            }
+        }
+        FusedCall::CrossEntropy { labels } => {
+            let labels = B::ints(labels);
+            let statistics = &output.statistics;
+            vec![softmax::cross_entropy_backward(
+                x, &labels, statistics, d_output,
+            )]
+        }
+    };
+    gradients
+        .into_iter()
+        .zip(inputs)
+        .map(|(gradient, input)| B::tensor(gradient, input.shape()))
+        .collect()
+}
+
+/// Inputs of the two layer norms besides `x`, read from the backend.
+struct NormTensors<'a> {
+    added: Option<(host::Floats<'a>, host::Floats<'a>)>,
+    weight: host::Floats<'a>,
+    bias: host::Floats<'a>,
+}
+
+impl<'a> NormTensors<'a> {
+    fn read<B: HostBackend>(call: &FusedCall<B>, inputs: &'a [FloatTensor<B>]) -> Self {
+        let residual = matches!(call, FusedCall::ResidualNorm { .. });
+        let parameters = if residual { &inputs[3..] } else { &inputs[1..] };
+        Self {
+            added: residual.then(|| (B::floats(&inputs[1]), B::floats(&inputs[2]))),
+            weight: B::floats(&parameters[0]),
+            bias: B::floats(&parameters[1]),
+        }
+    }
+
+    fn inputs<'b, B: HostBackend>(&'b self, call: &FusedCall<B>, x: &'b [f32]) -> rows::Norm<'b> {
+        let (epsilon, dropout) = match call {
+            FusedCall::ResidualNorm { epsilon, dropout } => (*epsilon, *dropout),
+            FusedCall::LayerNorm { epsilon } => (*epsilon, None),
+            other => unreachable!("{other:?} is no layer norm"),
+        };
+        rows::Norm {
+            x,
+            added: self
+                .added
+                .as_ref()
+                .map(|(bias, residual)| (bias.as_ref(), residual.as_ref())),
+            weight: &self.weight,
+            bias: &self.bias,
+            epsilon: epsilon as f32,
+            dropout,
+        }
+    }
+}
+
+fn attention_forward<B: HostBackend>(
+    call: &AttentionCall<B>,
+    inputs: &[FloatTensor<B>],
+) -> Fused<B> {
+    with_attention_inputs(call, inputs, |attention| {
+        let (output, statistics) = attention::forward(attention);
+        Fused {
+            output: B::tensor(output, inputs[0].shape()),
+            statistics: Arc::new(statistics),
+        }
+    })
+}
+
+fn attention_backward<B: HostBackend>(
+    call: &AttentionCall<B>,
+    inputs: &[FloatTensor<B>],
+    output: &Fused<B>,
+    d_output: &[f32],
+) -> Vec<FloatTensor<B>> {
+    with_attention_inputs(call, inputs, |attention| {
+        let out = B::floats(&output.output);
+        let gradients = attention::backward(attention, &out, &output.statistics, d_output);
+        let positions = [gradients.pos_key, gradients.pos_query];
+        [gradients.query, gradients.key, gradients.value]
+            .into_iter()
+            .chain(positions.into_iter().flatten())
+            .zip(inputs)
+            .map(|(gradient, input)| B::tensor(gradient, input.shape()))
+            .collect()
+    })
+}
+
+/// Reads all tensors of an attention call and hands them on as slices.
+fn with_attention_inputs<B: HostBackend, T>(
+    call: &AttentionCall<B>,
+    inputs: &[FloatTensor<B>],
+    run: impl FnOnce(&attention::Inputs<'_>) -> T,
+) -> T {
+    let (q_shape, k_shape) = (inputs[0].shape(), inputs[1].shape());
+    let floats: Vec<_> = inputs.iter().map(B::floats).collect();
+    let pos_key = call.c2p.then(|| floats[3].as_ref());
+    let pos_query = call.p2c.then(|| floats[3 + usize::from(call.c2p)].as_ref());
+    let query_positions = call.query_positions.as_ref().map(B::ints);
+    let blocked = match &call.mask {
+        MaskCall::Full => Vec::new(),
+        MaskCall::Padding(mask) | MaskCall::Pairwise(mask) => B::bools(mask),
+    };
+    run(&attention::Inputs {
+        shape: attention::Shape {
+            batch: q_shape[0],
+            heads: call.heads,
+            q_len: q_shape[1],
+            k_len: k_shape[1],
+            head_dim: q_shape[2] / call.heads,
+            live: inputs.get(3).map_or(0, |table| table.shape()[0]),
+        },
+        query: &floats[0],
+        key: &floats[1],
+        value: &floats[2],
+        pos_key,
+        pos_query,
+        slot_of_distance: &call.slot_of_distance,
+        query_positions: query_positions.as_deref(),
+        mask: match &call.mask {
+            MaskCall::Full => attention::Mask::Full,
+            MaskCall::Padding(_) => attention::Mask::Padding(&blocked),
+            MaskCall::Pairwise(_) => attention::Mask::Pairwise(&blocked),
+        },
+        // Queries at chosen positions are real tokens; consecutive ones include the padding.
+        blind_padded_queries: call.query_positions.is_none(),
+        scale: call.scale as f32,
+        dropout: call.dropout.map(|dropout| attention::Dropout {
+            prob: dropout.prob as f32,
+            seed: dropout.seed,
+        }),
+    })
+}
