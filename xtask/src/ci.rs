@@ -70,6 +70,18 @@ const STAGES: &[Stage] = &[
         run: || pretrain("wgpu"),
     },
     Stage {
+        // The network knows no backend: it compiles without any.
+        name: "check-no-backend",
+        run: || {
+            cargo(&[
+                "check",
+                "--package",
+                "deberta-model",
+                "--no-default-features",
+            ])
+        },
+    },
+    Stage {
         name: "check-vulkan",
         run: || check_backend("vulkan"),
     },

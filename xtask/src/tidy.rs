@@ -1,5 +1,6 @@
 //! Rules of the repository that no other tool checks, run as tests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,9 @@ const MAY_USE: &[(&str, &[&str], bool)] = &[
 
 /// Longest file, in lines that are neither blank, comment nor in `mod tests`.
 const MAX_CODE_LINES: usize = 350;
+
+/// The same for test programs, which are read one test at a time.
+const MAX_TEST_LINES: usize = 600;
 
 /// Longer files, with the reason; an entry that is no longer needed is reported too.
 const LONG_FILES: &[(&str, &str)] = &[(
@@ -68,6 +72,10 @@ pub(crate) fn run() -> Result<()> {
     for path in &files {
         problems.extend(check_file(&root, path)?);
     }
+    problems.extend(check_code_map(
+        &read(&root.join("ARCHITECTURE.md"))?,
+        &files,
+    ));
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         if !root.join(licence).is_file() {
             problems.push(format!("{licence} is missing"));
@@ -94,9 +102,13 @@ impl Source<'_> {
         }
         let lines = self.code().count();
         let is_listed = LONG_FILES.iter().any(|(path, _)| *path == self.path);
-        if lines > MAX_CODE_LINES && !is_listed {
+        let most = match self.path.contains("/tests/") {
+            true => MAX_TEST_LINES,
+            false => MAX_CODE_LINES,
+        };
+        if lines > most && !is_listed {
             problems.push(format!(
-                "{lines} lines of code, at most {MAX_CODE_LINES} fit in a head"
+                "{lines} lines of code, at most {most} fit in a head"
             ));
         }
         for spelling in UNFINISHED {
@@ -144,9 +156,8 @@ impl Source<'_> {
 
 fn check_file(root: &Path, path: &Path) -> Result<Vec<String>> {
     let full = root.join(path);
-    let context = || format!("cannot read {}", full.display());
     let name = path.to_string_lossy().replace('\\', "/");
-    let bytes = fs::metadata(&full).with_context(context)?.len();
+    let bytes = fs::metadata(&full)?.len();
     let mut problems = Vec::new();
     if bytes > MAX_FILE_BYTES {
         problems.push(format!(
@@ -154,7 +165,7 @@ fn check_file(root: &Path, path: &Path) -> Result<Vec<String>> {
         ));
     }
     if path.extension().is_some_and(|it| it == "rs") {
-        let text = fs::read_to_string(&full).with_context(context)?;
+        let text = read(&full)?;
         let source = Source {
             path: &name,
             text: &text,
@@ -167,12 +178,31 @@ fn check_file(root: &Path, path: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Modules at the top of a crate that the code map does not mention.
+fn check_code_map(map: &str, files: &[PathBuf]) -> BTreeSet<String> {
+    let modules = files.iter().filter_map(|path| {
+        let (_, inner) = path
+            .to_str()?
+            .strip_prefix("crates/")?
+            .split_once("/src/")?;
+        let module = inner.split('/').next()?;
+        Some(module.strip_suffix(".rs").unwrap_or(module))
+    });
+    modules
+        .filter(|module| *module != "lib" && !map.contains(&format!("`{module}`")))
+        .map(|module| format!("ARCHITECTURE.md: the code map lacks `{module}`"))
+        .collect()
+}
+
 /// Entries of [`LONG_FILES`] that should be taken out.
 fn check_long_list(root: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for (path, _) in LONG_FILES {
-        let text = fs::read_to_string(root.join(path))
-            .with_context(|| format!("`LONG_FILES` lists {path}"))?;
+        let text = read(&root.join(path)).context("`LONG_FILES` is out of date")?;
         if (Source { path, text: &text }).code().count() <= MAX_CODE_LINES {
             problems.push(format!("{path}: short by now, take it out of `LONG_FILES`"));
         }
@@ -316,6 +346,18 @@ mod tests {
         check_source("crates/deberta-model/src/layer.rs", text, &problem);
         check_source("crates/deberta-model/src/checkpoint/load.rs", text, &[]);
         check_source("crates/deberta-data/src/corpus/text.rs", text, &[]);
+    }
+
+    #[test]
+    fn the_code_map_names_every_module() {
+        let files = [
+            "crates/a/src/lib.rs",
+            "crates/a/src/layer.rs",
+            "crates/a/src/ops/mod.rs",
+        ];
+        let problems = check_code_map("the `layer`", &files.map(PathBuf::from));
+        let expected = "ARCHITECTURE.md: the code map lacks `ops`".to_owned();
+        assert_eq!(problems, BTreeSet::from([expected]));
     }
 
     #[test]
