@@ -13,24 +13,37 @@ struct Fixture {
     name: &'static str,
     /// Where the files are committed.
     folder: &'static str,
-    /// Python script that writes all of them below `$GOLDEN_OUT`.
+    /// Python script that writes all of them.
     script: &'static str,
+    /// Whether it writes below `$GOLDEN_OUT`, and more than is committed; otherwise in place.
+    writes_elsewhere: bool,
     /// What the script needs.
     needs: &'static str,
     /// Variables that must be set, with their meaning.
     variables: &'static [(&'static str, &'static str)],
 }
 
-const FIXTURES: &[Fixture] = &[Fixture {
-    name: "model",
-    folder: "crates/deberta-model/tests/fixtures",
-    script: "scripts/golden/make_golden.py",
-    needs: "pip install torch==2.15.0 transformers==5.23.0 safetensors",
-    variables: &[(
-        "MS_DEBERTA",
-        "a folder with a clone of microsoft/DeBERTa at commit 4d7fe0b, see the folder's README",
-    )],
-}];
+const FIXTURES: &[Fixture] = &[
+    Fixture {
+        name: "model",
+        folder: "crates/deberta-model/tests/fixtures",
+        script: "scripts/golden/make_golden.py",
+        writes_elsewhere: true,
+        needs: "pip install torch==2.15.0 transformers==5.23.0 safetensors",
+        variables: &[(
+            "MS_DEBERTA",
+            "a folder with a clone of microsoft/DeBERTa at commit 4d7fe0b, see the folder's README",
+        )],
+    },
+    Fixture {
+        name: "tokenizer",
+        folder: "crates/deberta-data/tests/fixtures/tokenizer",
+        script: "scripts/make_tokenizer_golden.py",
+        writes_elsewhere: false,
+        needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3",
+        variables: &[],
+    },
+];
 
 /// Writes the fixture of that name again, or all.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -62,10 +75,13 @@ impl Fixture {
         let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
         let mut script = shell::program(python);
         shell::run(script.arg(self.script).env("GOLDEN_OUT", &out))?;
-        self.replace_committed(&out)
+        if self.writes_elsewhere {
+            self.replace_committed(&out)?;
+        }
+        Ok(())
     }
 
-    /// Copies what was made over what is committed; the script also makes files for other heads.
+    /// Copies what was made over what is committed.
     fn replace_committed(&self, out: &Path) -> Result<()> {
         let committed = shell::root().join(self.folder);
         for file in files_below(&committed)? {
