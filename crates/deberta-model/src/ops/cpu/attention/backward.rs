@@ -1,0 +1,416 @@
+//! The backward pass.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::plan::Plan;
+use super::scores::{BLOCK, Buffer, GROUP, Scores, Task};
+use super::slots::copy_transposed;
+use super::softmax;
+use super::tile::{Into, Matrix, SharedOutput, matmul};
+use super::{Inputs, Shape};
+
+/// Tasks to aim for; each keeps its own sum of the position gradients.
+const TASKS: usize = 48;
+
+/// Gradients of the loss, shaped as the inputs they belong to.
+#[derive(Debug)]
+pub(crate) struct Gradients {
+    pub(crate) query: Vec<f32>,
+    pub(crate) key: Vec<f32>,
+    pub(crate) value: Vec<f32>,
+    pub(crate) pos_key: Option<Vec<f32>>,
+    pub(crate) pos_query: Option<Vec<f32>>,
+}
+
+#[derive(Default)]
+struct Buffers {
+    scores: Scores,
+    /// Gradient of the output, `[queries, head_dim]`.
+    d_out: Buffer,
+    /// Gradient of the block's probabilities, then of its scores.
+    d_scores: Buffer,
+    d_query: Buffer,
+    d_key: Buffer,
+    d_value: Buffer,
+    /// Gradient of the block's scores against position keys.
+    d_query_positions: Buffer,
+    /// Gradient of all scores against position queries, `[keys, live]`.
+    d_key_positions: Buffer,
+    group: Buffer,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// Position gradients of one head from a part of the batch, `[live, head_dim]` each.
+struct PositionGradients {
+    pos_key: Vec<f32>,
+    pos_query: Vec<f32>,
+}
+
+/// What tasks write in parts.
+struct Outputs<'a> {
+    query: SharedOutput<'a>,
+    key: SharedOutput<'a>,
+    value: SharedOutput<'a>,
+}
+
+/// Gradients of all inputs, from what [`forward`](super::forward) gave for the same `inputs`.
+///
+/// # Panics
+///
+/// If a slice does not have the size its shape says, or a query position has no slot.
+pub(crate) fn backward(inputs: &Inputs<'_>, out: &[f32], lse: &[f32], d_out: &[f32]) -> Gradients {
+    let plan = Plan::new(inputs);
+    let Shape {
+        batch,
+        heads,
+        q_len,
+        ..
+    } = inputs.shape;
+    assert_eq!(out.len(), inputs.query.len(), "size of out");
+    assert_eq!(d_out.len(), inputs.query.len(), "size of d_out");
+    assert_eq!(lse.len(), batch * heads * q_len, "size of lse");
+    let mut query = vec![0.0; inputs.query.len()];
+    let mut key = vec![0.0; inputs.key.len()];
+    let mut value = vec![0.0; inputs.value.len()];
+    let outputs = Outputs {
+        query: SharedOutput::new(&mut query),
+        key: SharedOutput::new(&mut key),
+        value: SharedOutput::new(&mut value),
+    };
+
+    // The parts depend on the sizes alone, and so does the order of every sum.
+    let parts = TASKS.div_ceil(heads.max(1)).min(batch);
+    let pass = Pass {
+        plan: &plan,
+        out,
+        lse,
+        d_out,
+    };
+    let positions: Vec<PositionGradients> = (0..heads * parts)
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|task| {
+            let (head, part) = (task / parts, task % parts);
+            let batches = part * batch / parts..(part + 1) * batch / parts;
+            BUFFERS.with_borrow_mut(|buffers| buffers.run(&pass, head, batches, &outputs))
+        })
+        .collect();
+    let reduce = |part: fn(&PositionGradients) -> &[f32], last_first| {
+        sum_parts(&inputs.shape, &positions, parts.max(1), part, last_first)
+    };
+    Gradients {
+        pos_key: inputs.pos_key.map(|_| reduce(|sums| &sums.pos_key, true)),
+        pos_query: inputs
+            .pos_query
+            .map(|_| reduce(|sums| &sums.pos_query, false)),
+        query,
+        key,
+        value,
+    }
+}
+
+/// Adds the parts of each head and puts the heads side by side, `[live, heads * head_dim]`.
+fn sum_parts(
+    shape: &Shape,
+    positions: &[PositionGradients],
+    parts: usize,
+    part: fn(&PositionGradients) -> &[f32],
+    last_first: bool,
+) -> Vec<f32> {
+    let Shape { head_dim, live, .. } = *shape;
+    let mut sums = vec![0.0; live * shape.width()];
+    let rows = sums.par_chunks_exact_mut(shape.width().max(1)).enumerate();
+    rows.for_each(|(slot, sums)| {
+        let row = if last_first { live - 1 - slot } else { slot };
+        for (sum, parts) in sums.chunks_exact_mut(head_dim).zip(positions.chunks(parts)) {
+            for gradients in parts {
+                let src = &part(gradients)[row * head_dim..(row + 1) * head_dim];
+                for (sum, &src) in sum.iter_mut().zip(src) {
+                    *sum += src;
+                }
+            }
+        }
+    });
+    sums
+}
+
+/// What the whole pass reads.
+struct Pass<'a> {
+    plan: &'a Plan<'a>,
+    out: &'a [f32],
+    lse: &'a [f32],
+    d_out: &'a [f32],
+}
+
+impl Buffers {
+    /// One head of the sequences `batches`.
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        head: usize,
+        batches: Range<usize>,
+        outputs: &Outputs<'_>,
+    ) -> PositionGradients {
+        let Shape { head_dim, live, .. } = pass.plan.inputs.shape;
+        let size_if = |present: bool| if present { live * head_dim } else { 0 };
+        let mut sums = PositionGradients {
+            pos_key: vec![0.0; size_if(pass.plan.pos_key.is_some())],
+            pos_query: vec![0.0; size_if(pass.plan.pos_query.is_some())],
+        };
+        for batch in batches {
+            let extent = pass.plan.extent(batch);
+            if extent.queries > 0 {
+                let task = Task {
+                    batch,
+                    head,
+                    queries: 0..extent.queries,
+                    keys: extent.keys,
+                };
+                self.sequence(pass, &task, &mut sums, outputs);
+            }
+        }
+        sums
+    }
+
+    fn sequence(
+        &mut self,
+        pass: &Pass<'_>,
+        task: &Task,
+        sums: &mut PositionGradients,
+        outputs: &Outputs<'_>,
+    ) {
+        let plan = pass.plan;
+        let Shape {
+            q_len,
+            k_len,
+            head_dim,
+            live,
+            ..
+        } = plan.inputs.shape;
+        let q_rows = plan.rows(task.batch, task.head, q_len);
+        let k_rows = plan.rows(task.batch, task.head, k_len);
+        self.scores.load(plan, task);
+        let d_out = self.d_out.take(task.queries.len() * head_dim);
+        q_rows.read(d_out, pass.d_out, task.queries.clone(), 1.0);
+        self.d_key.zeroed(task.keys * head_dim);
+        self.d_value.zeroed(task.keys * head_dim);
+        if plan.pos_query.is_some() {
+            self.d_key_positions.zeroed(task.keys * live);
+        }
+        for block in task.blocks() {
+            self.scores.compute(plan, task, &block);
+            self.differentiate_scores(pass, task, &block);
+            self.content(plan, task, &block);
+            self.query_positions(plan, task, &block, &mut sums.pos_key);
+            if plan.pos_query.is_some() {
+                plan.arch
+                    .dispatch(|| self.scatter_key_positions(plan, task, &block));
+            }
+            // SAFETY: tasks differ in the head or the sequence.
+            #[allow(unsafe_code, reason = "tasks share the output")]
+            unsafe {
+                q_rows.write(&outputs.query, self.d_query.get(), block);
+            }
+        }
+        self.key_positions(plan, task, &mut sums.pos_query);
+        // SAFETY: tasks differ in the head or the sequence.
+        #[allow(unsafe_code, reason = "tasks share the output")]
+        unsafe {
+            k_rows.write(&outputs.key, self.d_key.get(), 0..task.keys);
+            k_rows.write(&outputs.value, self.d_value.get(), 0..task.keys);
+        }
+    }
+
+    /// Turns the scores of `block` into probabilities after dropout, and fills their gradient.
+    fn differentiate_scores(&mut self, pass: &Pass<'_>, task: &Task, block: &Range<usize>) {
+        let plan = pass.plan;
+        let Shape {
+            heads,
+            q_len,
+            head_dim,
+            ..
+        } = plan.inputs.shape;
+        let stride = task.stride();
+        let d_scores = self.d_scores.take(BLOCK * stride);
+        let d_out = &self.d_out.get()[task.local(block, head_dim)];
+        let value = Matrix::new(self.scores.value.get(), task.keys, head_dim, head_dim);
+        let d_out_block = Matrix::new(d_out, block.len(), head_dim, head_dim);
+        matmul(d_scores, stride, Into::Replace, 1.0, d_out_block, value.t());
+
+        let scores = self.scores.scores.take(BLOCK * stride);
+        let first_row = (task.batch * heads + task.head) * q_len;
+        let out_rows = plan.rows(task.batch, task.head, q_len);
+        plan.arch.dispatch(|| {
+            let rows = scores
+                .chunks_exact_mut(stride)
+                .zip(d_scores.chunks_exact_mut(stride));
+            let rows = rows.zip(d_out.chunks_exact(head_dim));
+            for (query, ((scores, d_scores), d_out)) in block.clone().zip(rows) {
+                if plan.is_blind(task.batch, query) {
+                    scores.fill(0.0);
+                    d_scores.fill(0.0);
+                    continue;
+                }
+                let out = &pass.out[out_rows.row(query)];
+                let dot = out.iter().zip(d_out).map(|(x, y)| x * y).sum();
+                let row = first_row + query;
+                match &plan.dropout {
+                    None => softmax::backward(scores, d_scores, pass.lse[row], dot),
+                    Some(dropout) => {
+                        let pattern = dropout.row(row);
+                        let keep = dropout.keep_factor;
+                        for (key, (score, d_score)) in
+                            (0_u32..).zip(scores.iter_mut().zip(d_scores))
+                        {
+                            let factor = if pattern.keeps(key) { keep } else { 0.0 };
+                            let prob = softmax::exp(*score - pass.lse[row]);
+                            *d_score = prob * (*d_score * factor - dot);
+                            *score = prob * factor;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Gradients through `P V` and `Q Kᵀ`.
+    fn content(&mut self, plan: &Plan<'_>, task: &Task, block: &Range<usize>) {
+        let head_dim = plan.inputs.shape.head_dim;
+        let (rows, keys, stride) = (block.len(), task.keys, task.stride());
+        let local = task.local(block, head_dim);
+        let probs = Matrix::new(self.scores.scores.get(), rows, keys, stride);
+        let d_scores = Matrix::new(self.d_scores.get(), rows, keys, stride);
+        let d_out = Matrix::new(&self.d_out.get()[local.clone()], rows, head_dim, head_dim);
+        let query = Matrix::new(&self.scores.query.get()[local], rows, head_dim, head_dim);
+        let key = Matrix::new(self.scores.key.get(), keys, head_dim, head_dim);
+
+        let d_value = self.d_value.take(keys * head_dim);
+        matmul(d_value, head_dim, Into::Add, 1.0, probs.t(), d_out);
+        let d_key = self.d_key.take(keys * head_dim);
+        matmul(d_key, head_dim, Into::Add, 1.0, d_scores.t(), query);
+        let d_query = self.d_query.take(BLOCK * head_dim);
+        matmul(
+            d_query,
+            head_dim,
+            Into::Replace,
+            plan.inputs.scale,
+            d_scores,
+            key,
+        );
+    }
+
+    /// Gradients through the content-to-position term.
+    fn query_positions(
+        &mut self,
+        plan: &Plan<'_>,
+        task: &Task,
+        block: &Range<usize>,
+        d_pos_key: &mut [f32],
+    ) {
+        let Some(pos_key) = &plan.pos_key else { return };
+        let head_dim = plan.inputs.shape.head_dim;
+        let (rows, keys, stride) = (block.len(), task.keys, task.stride());
+        let slots = plan.query_slots(task.batch, block.clone(), keys);
+        let gradient = self.d_query_positions.zeroed(rows * slots.len());
+        let d_scores = self.d_scores.get();
+        plan.arch.dispatch(|| {
+            let rows = d_scores
+                .chunks_exact(stride)
+                .zip(gradient.chunks_exact_mut(slots.len()));
+            for (query, (src, dst)) in block.clone().zip(rows) {
+                let entry = plan.falling_entry(plan.position(task.batch, query));
+                plan.falling.scatter(dst, &src[..keys], entry, slots.start);
+            }
+        });
+        let first = slots.start * head_dim;
+        let pos_key = pos_key.rows(task.head, &slots);
+        let gradient = Matrix::new(gradient, rows, slots.len(), slots.len());
+        let query = &self.scores.query.get()[task.local(block, head_dim)];
+        let query = Matrix::new(query, rows, head_dim, head_dim);
+        let d_query = self.d_query.take(BLOCK * head_dim);
+        matmul(
+            d_query,
+            head_dim,
+            Into::Add,
+            plan.inputs.scale,
+            gradient,
+            pos_key,
+        );
+        matmul(
+            &mut d_pos_key[first..],
+            head_dim,
+            Into::Add,
+            1.0,
+            gradient.t(),
+            query,
+        );
+    }
+
+    /// Adds the gradient of the block's scores to those of its keys against position queries.
+    #[inline(always)]
+    fn scatter_key_positions(&mut self, plan: &Plan<'_>, task: &Task, block: &Range<usize>) {
+        let (live, stride) = (plan.inputs.shape.live, task.stride());
+        let d_scores = self.d_scores.get();
+        let gradient = self.d_key_positions.take(task.keys * live);
+        let group = self.group.take(GROUP * BLOCK);
+        for first in (0..task.keys).step_by(GROUP) {
+            copy_transposed(group, BLOCK, &d_scores[first..], stride, [BLOCK, GROUP]);
+            for (key, src) in (first..task.keys).zip(group.chunks_exact(BLOCK)) {
+                let src = &src[..block.len()];
+                let dst = &mut gradient[key * live..(key + 1) * live];
+                match plan.inputs.query_positions {
+                    None => plan
+                        .rising
+                        .scatter(dst, src, plan.rising_entry(block.start, key), 0),
+                    Some(_) => {
+                        for (query, &src) in block.clone().zip(src) {
+                            let position = plan.position(task.batch, query);
+                            dst[plan.rising.slot(plan.rising_entry(position, key))] += src;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gradients through the position-to-content term, for all queries at once.
+    fn key_positions(&mut self, plan: &Plan<'_>, task: &Task, d_pos_query: &mut [f32]) {
+        let Some(pos_query) = &plan.pos_query else {
+            return;
+        };
+        let Shape { head_dim, live, .. } = plan.inputs.shape;
+        let d_key = self.d_key.take(task.keys * head_dim);
+        for block in task.key_blocks() {
+            let slots = plan.key_slots(task.batch, task.queries.clone(), block.clone());
+            let (rows, cols, local) = (block.len(), slots.len(), block.start * head_dim);
+            let gradient = &self.d_key_positions.get()[block.start * live + slots.start..];
+            let gradient = Matrix::new(gradient, rows, cols, live);
+            let key = Matrix::new(&self.scores.key.get()[local..], rows, head_dim, head_dim);
+            let first = slots.start * head_dim;
+            let pos_query = pos_query.rows(task.head, &slots);
+            matmul(
+                &mut d_key[local..],
+                head_dim,
+                Into::Add,
+                1.0,
+                gradient,
+                pos_query,
+            );
+            let d_pos_query = &mut d_pos_query[first..];
+            matmul(
+                d_pos_query,
+                head_dim,
+                Into::Add,
+                plan.inputs.scale,
+                gradient.t(),
+                key,
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Disentangled attention in one pass over plain `f32` slices, forward and backward.
+//!
+//! ```text
+//! s[i, j] = scale (q_i·k_j + q_i·pos_key[δ(i, j)] + k_j·pos_query[δ(i, j)])          Eq. (4)
+//! out_i   = Σ_j dropout(softmax(s_i))_j v_j
+//! ```
+//!
+//! One task does one head of one sequence, a block of queries at a time: the scores of a block stay
+//! in the processor's cache, and no `[batch, heads, q_len, k_len]` tensor ever exists. The forward
+//! pass keeps one number per row, the log of the sum of exponentials, from which the backward pass
+//! recomputes the probabilities. Results do not depend on the number of threads.
+
+mod backward;
+mod dropout;
+mod forward;
+mod plan;
+mod scores;
+mod slots;
+mod softmax;
+mod tile;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use backward::backward;
+pub(crate) use forward::forward;
+
+/// Sizes of one call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) batch: usize,
+    pub(crate) heads: usize,
+    pub(crate) q_len: usize,
+    pub(crate) k_len: usize,
+    pub(crate) head_dim: usize,
+    /// Rows of the position tables.
+    pub(crate) live: usize,
+}
+
+impl Shape {
+    /// Width of a row of all heads.
+    fn width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+}
+
+/// Which pairs are blocked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mask<'a> {
+    /// None.
+    Full,
+    /// `true` at padding, `[batch, k_len]`.
+    Padding(&'a [bool]),
+    /// `true` where the query must not see the key, `[batch, q_len, k_len]`.
+    Pairwise(&'a [bool]),
+}
+
+/// Inverted dropout on the probabilities.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dropout {
+    /// Share of probabilities set to zero, in [0, 1].
+    pub(crate) prob: f32,
+    pub(crate) seed: u64,
+}
+
+/// Everything the forward pass reads; the backward pass needs the same.
+///
+/// Heads lie side by side in a row, as linear layers write them; nothing is transposed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    pub(crate) shape: Shape,
+    /// `[batch, q_len, heads * head_dim]`
+    pub(crate) query: &'a [f32],
+    /// `[batch, k_len, heads * head_dim]`
+    pub(crate) key: &'a [f32],
+    /// `[batch, k_len, heads * head_dim]`
+    pub(crate) value: &'a [f32],
+    /// `[live, heads * head_dim]`, if scores have the content-to-position term.
+    pub(crate) pos_key: Option<&'a [f32]>,
+    /// `[live, heads * head_dim]`, if scores have the position-to-content term.
+    pub(crate) pos_query: Option<&'a [f32]>,
+    /// Row of the position tables for the distance `d = query position - key position`, at index
+    /// `d + k_len - 1`. Not read without position terms.
+    pub(crate) slot_of_distance: &'a [u32],
+    /// `[batch, q_len]`; without them, queries stand at `0..q_len`. Keys always stand at `0..k_len`.
+    pub(crate) query_positions: Option<&'a [i32]>,
+    pub(crate) mask: Mask<'a>,
+    /// Queries at padding see nothing: for self-attention with [`Mask::Padding`].
+    pub(crate) blind_padded_queries: bool,
+    /// Multiplies the sum of the three terms.
+    pub(crate) scale: f32,
+    pub(crate) dropout: Option<Dropout>,
+}
+
+impl Inputs<'_> {
+    /// Stops a wrong size here, where it can be named, before any arithmetic on indices.
+    fn check(&self) {
+        let Shape {
+            batch,
+            q_len,
+            k_len,
+            live,
+            ..
+        } = self.shape;
+        let width = self.shape.width();
+        assert_eq!(self.query.len(), batch * q_len * width, "size of query");
+        assert_eq!(self.key.len(), batch * k_len * width, "size of key");
+        assert_eq!(self.value.len(), batch * k_len * width, "size of value");
+        for table in [self.pos_key, self.pos_query].into_iter().flatten() {
+            assert_eq!(table.len(), live * width, "size of a position table");
+        }
+        match self.mask {
+            Mask::Full => {}
+            Mask::Padding(padding) => {
+                assert_eq!(padding.len(), batch * k_len, "size of padding");
+                assert!(
+                    !self.blind_padded_queries || q_len == k_len,
+                    "only queries that are the keys' own tokens can be at padding"
+                );
+            }
+            Mask::Pairwise(blocked) => {
+                assert_eq!(blocked.len(), batch * q_len * k_len, "size of mask");
+            }
+        }
+        if self.has_positions() {
+            self.check_distances();
+        }
+    }
+
+    fn check_distances(&self) {
+        let Shape {
+            batch,
+            q_len,
+            k_len,
+            live,
+            ..
+        } = self.shape;
+        let slots = self.slot_of_distance;
+        assert!(
+            slots.iter().all(|&slot| (slot as usize) < live),
+            "slot of a distance"
+        );
+        let positions = slots.len().saturating_sub(k_len.max(1) - 1);
+        match self.query_positions {
+            None => assert!(q_len <= positions, "distances of all queries"),
+            Some(given) => {
+                assert_eq!(given.len(), batch * q_len, "size of query_positions");
+                let fits = |&p: &i32| usize::try_from(p).is_ok_and(|p| p < positions);
+                assert!(given.iter().all(fits), "position of a query");
+            }
+        }
+    }
+
+    fn has_positions(&self) -> bool {
+        self.pos_key.is_some() || self.pos_query.is_some()
+    }
+}
