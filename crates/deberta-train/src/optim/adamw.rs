@@ -348,9 +348,10 @@ mod tests {
         );
 
         // Adam does not see the scale of a first gradient, so two halves move as one whole.
-        let single = config
-            .init::<B, Block<B>>()
-            .step(1e-2, block.clone(), { loss_gradients(&block, 0) });
+        let single =
+            config
+                .init::<B, Block<B>>()
+                .step(1e-2, block.clone(), loss_gradients(&block, 0));
         let pairs = values(multi.linear.weight.val());
         for (multi, single) in pairs.iter().zip(values(single.linear.weight.val())) {
             assert!((multi - single).abs() < 1e-6);

@@ -1,0 +1,132 @@
+//! The report as Markdown.
+
+use super::Baseline;
+use crate::run::RunReport;
+
+/// Writes the page.
+pub(super) fn page(
+    title: &str,
+    report: &RunReport,
+    baselines: &[Baseline],
+    picture: &str,
+) -> String {
+    let mut page = format!("# {title}\n\n{}\n\n", summary(report));
+    page += "| | loss (nats) | perplexity | masked accuracy |\n|---|--:|--:|--:|\n";
+    if let Some(tally) = &report.evaluation {
+        page += &row("this model", tally.loss_nats(), tally.accuracy());
+    }
+    for baseline in baselines {
+        page += &row(&baseline.name, baseline.loss_nats, baseline.accuracy);
+    }
+    page += "\nMeasured on the masked tokens of the held-out examples.\n\n";
+    page += &format!("![Learning curve]({picture})\n\n");
+    page += &facts(report);
+    page
+}
+
+fn summary(report: &RunReport) -> String {
+    let step = report.state.step;
+    match report.completed {
+        true => format!("The run is complete: {step} steps."),
+        false => format!("The run was stopped after step {step} and can be resumed."),
+    }
+}
+
+fn row(name: &str, loss_nats: f64, accuracy: f64) -> String {
+    let (perplexity, percent) = (loss_nats.exp(), 100.0 * accuracy);
+    format!("| {name} | {loss_nats:.4} | {perplexity:.2} | {percent:.2} % |\n")
+}
+
+fn facts(report: &RunReport) -> String {
+    let training = report.training_time.as_secs_f64();
+    let share = |part: std::time::Duration| 100.0 * part.as_secs_f64() / training;
+    let mut facts = format!("- latest checkpoint: `{}`\n", report.checkpoint.display());
+    if let Some(best) = report.state.best {
+        facts += &format!(
+            "- best evaluation: {:.4} nats at step {}\n",
+            best.loss_nats, best.step
+        );
+    }
+    if training > 0.0 {
+        facts += &format!(
+            "- this session: {} tokens in {training:.1} s of training, {:.0} tokens per second\n\
+             - data: {:.2} % of the training time spent waiting, {:.2} % worked on a thread beside\n",
+            report.tokens,
+            report.tokens_per_second(),
+            share(report.data_wait),
+            share(report.data_work),
+        );
+    }
+    if let Some(step) = report.resumed_from {
+        facts += &format!("- resumed from step {step}\n");
+    }
+    for rejected in &report.rejected_checkpoints {
+        facts += &format!("- a checkpoint was not used: {rejected}\n");
+    }
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Best, TrainState};
+    use crate::objective::Tally;
+    use std::time::Duration;
+
+    #[test]
+    fn the_page_compares_the_model_with_its_baselines() {
+        let mut state = TrainState::start(1);
+        state.step = 200;
+        state.best = Some(Best {
+            step: 150,
+            loss_nats: 1.5,
+        });
+        let report = RunReport {
+            state,
+            completed: true,
+            evaluation: Some(Tally {
+                loss_sum: 160.0,
+                masked: 100,
+                correct: 61,
+                ..Tally::default()
+            }),
+            checkpoint: "run/checkpoints/step-0000200".into(),
+            resumed_from: Some(100),
+            rejected_checkpoints: Vec::new(),
+            tokens: 12_000,
+            training_time: Duration::from_secs(8),
+            data_wait: Duration::from_millis(20),
+            data_work: Duration::from_millis(60),
+        };
+        let unigram = Baseline {
+            name: "unigram".to_owned(),
+            loss_nats: 6.5,
+            accuracy: 0.05,
+        };
+
+        let expected = "\
+# A small model
+
+The run is complete: 200 steps.
+
+| | loss (nats) | perplexity | masked accuracy |
+|---|--:|--:|--:|
+| this model | 1.6000 | 4.95 | 61.00 % |
+| unigram | 6.5000 | 665.14 | 5.00 % |
+
+Measured on the masked tokens of the held-out examples.
+
+![Learning curve](curve.svg)
+
+- latest checkpoint: `run/checkpoints/step-0000200`
+- best evaluation: 1.5000 nats at step 150
+- this session: 12000 tokens in 8.0 s of training, 1500 tokens per second
+- data: 0.25 % of the training time spent waiting, 0.75 % worked on a thread beside
+- resumed from step 100
+";
+        assert_eq!(
+            page("A small model", &report, &[unigram], "curve.svg"),
+            expected
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! The strategy that makes Burn's training resumable.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use burn::train::{
+    InferenceStep, Learner, LearningComponentsMarker, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainStep, TrainingComponents, ValidLoader,
+};
+
+use super::data::LoaderStatus;
+use super::session::Session;
+use super::{RunConfig, TrainError};
+use crate::checkpoint::{CheckpointStore, TrainState};
+use crate::objective::{StepOutput, Tally};
+use crate::optim::{AdamW, SharedOptimizer};
+use crate::schedule::Schedule;
+
+/// What Burn's Learner is made of here.
+pub(crate) type Components<B, M> =
+    LearningComponentsMarker<B, Schedule, M, SharedOptimizer<AdamW<M, B>>>;
+
+/// A training strategy for Burn's `SupervisedTraining` that counts steps and can be resumed.
+///
+/// Burn's own strategies begin and end with epochs, and their checkpoints with them. This one
+/// drives the same Learner, dispatches the same events to the same metrics and renderers, and
+/// besides keeps a [`TrainState`], from which it continues in the middle of an epoch. What Burn
+/// calls an epoch is here the stretch between two evaluations.
+pub(crate) struct StepLoop<B: AutodiffBackend, M: AutodiffModule<B>> {
+    pub(crate) device: B::Device,
+    pub(crate) run: RunConfig,
+    pub(crate) max_grad_norm: Option<f64>,
+    pub(crate) epoch_len: usize,
+    pub(crate) start: TrainState,
+    /// The handle beside the one that the Learner owns.
+    pub(crate) optimizer: SharedOptimizer<AdamW<M, B>>,
+    pub(crate) store: CheckpointStore,
+    /// Resolved configuration, for the checkpoints.
+    pub(crate) config: serde_json::Value,
+    pub(crate) loaders: LoaderStatus,
+    /// Where the result is left, as Burn's strategies return none.
+    pub(crate) result: Mutex<Option<Result<LoopResult, TrainError>>>,
+}
+
+/// How far the loop came.
+#[derive(Debug, Clone)]
+pub(crate) struct LoopResult {
+    pub(crate) state: TrainState,
+    pub(crate) completed: bool,
+    /// Evaluation at the last step; `None` if the run was stopped before.
+    pub(crate) evaluation: Option<Tally>,
+    /// Tokens trained on by this process.
+    pub(crate) tokens: usize,
+    /// Training time of this process, without evaluations and checkpoints.
+    pub(crate) training: Duration,
+    /// Part of it that was spent waiting for data.
+    pub(crate) waiting: Duration,
+}
+
+impl<B, M> StepLoop<B, M>
+where
+    B: AutodiffBackend,
+    M: AutodiffModule<B>,
+{
+    pub(crate) fn take_result(&self) -> Option<Result<LoopResult, TrainError>> {
+        self.result
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl<B, M> SupervisedLearningStrategy<Components<B, M>> for StepLoop<B, M>
+where
+    B: AutodiffBackend,
+    M: TrainStep + AutodiffModule<B> + core::fmt::Display + 'static,
+    M::Output: StepOutput<B::InnerBackend>,
+    M::InnerModule: InferenceStep,
+    <M::InnerModule as InferenceStep>::Output: StepOutput<B::InnerBackend>,
+{
+    fn fit(
+        &self,
+        components: TrainingComponents<Components<B, M>>,
+        learner: Learner<Components<B, M>>,
+        train: TrainLoader<Components<B, M>>,
+        valid: ValidLoader<Components<B, M>>,
+        _starting_epoch: usize,
+    ) -> (M, SupervisedTrainingEventProcessor<Components<B, M>>) {
+        let mut session = Session::new(self, components, learner, valid);
+        let result = session.train(&train);
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        session.into_parts()
+    }
+}
