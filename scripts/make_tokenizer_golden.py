@@ -6,9 +6,9 @@
 Writes crates/deberta-data/tests/fixtures/tokenizer/. All text is generated here.
 """
 
+import io
 import json
 import random
-import tempfile
 from pathlib import Path
 
 import sentencepiece
@@ -71,14 +71,14 @@ def write_golden(name, library, cases):
 
 
 def make_sentencepiece(name, corpus, inputs, **options):
-    with tempfile.TemporaryDirectory() as folder:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(corpus), model_prefix=f"{folder}/spm", model_type="unigram",
-            pad_id=0, bos_id=1, eos_id=2, unk_id=3,
-            pad_piece="[PAD]", bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]",
-            num_threads=1, minloglevel=2, **options,
-        )
-        model = Path(f"{folder}/spm.model").read_bytes()
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus), model_writer=model, model_type="unigram",
+        pad_id=0, bos_id=1, eos_id=2, unk_id=3,
+        pad_piece="[PAD]", bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]",
+        num_threads=1, minloglevel=2, **options,
+    )
+    model = model.getvalue()
     (OUT / f"{name}.model").write_bytes(model)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     cases = []

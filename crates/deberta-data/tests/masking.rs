@@ -1,5 +1,7 @@
 //! Statistics of masking, by decile, by kind of replacement and by span.
 
+#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
 use std::collections::HashSet;
 use std::ops::Range;
 

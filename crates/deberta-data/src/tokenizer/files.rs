@@ -12,6 +12,7 @@ const SPM_MODEL: &str = "spm.model";
 const VOCAB_JSON: &str = "vocab.json";
 const MERGES_TXT: &str = "merges.txt";
 const TOKENIZER_JSON: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// No tokenizer file in use comes near this; a larger one is a mistake.
 const MAX_BYTES: u64 = 512 << 20;
@@ -54,6 +55,7 @@ impl TokenizerFiles {
         let [model, vocab, merges, json] =
             [SPM_MODEL, VOCAB_JSON, MERGES_TXT, TOKENIZER_JSON].map(|name| dir.join(name));
         if model.exists() {
+            refuse_lower_casing(&dir.join(TOKENIZER_CONFIG))?;
             Ok(Self::SentencePiece {
                 model: read(&model)?,
             })
@@ -120,7 +122,7 @@ impl TokenizerFiles {
         if let Self::SentencePiece { .. } = self {
             config["vocab_type"] = json!("spm");
         }
-        write_json(&dir.join("tokenizer_config.json"), &config)?;
+        write_json(&dir.join(TOKENIZER_CONFIG), &config)?;
         match added_mask {
             Some(id) => write_json(&dir.join("added_tokens.json"), &json!({ mask: id })),
             None => Ok(()),
@@ -134,6 +136,19 @@ impl TokenizerFiles {
             Self::Json { json } => vec![(TOKENIZER_JSON, json)],
         }
     }
+}
+
+/// Some repositories ask for lower-casing outside the model file; no published DeBERTa does.
+fn refuse_lower_casing(config: &Path) -> Result<(), TokenizerError> {
+    let Ok(text) = fs::read(config) else {
+        return Ok(());
+    };
+    let config_value: Value = serde_json::from_slice(&text).unwrap_or_default();
+    if config_value["do_lower_case"] == json!(true) {
+        let reason = "do_lower_case is true, which is not supported";
+        return Err(TokenizerError::malformed(config, reason));
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TokenizerError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokenizers::models::ModelWrapper;
 use tokenizers::{AddedToken, PostProcessorWrapper, Tokenizer as Library};
 
@@ -20,8 +20,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// Parses a `tokenizer.json`; `path` is for messages only.
     pub(super) fn from_json(path: &Path, json: &[u8]) -> Result<Self, TokenizerError> {
-        let mut library = Library::from_bytes(json)
-            .map_err(|error| TokenizerError::malformed(path, error.to_string()))?;
+        let mut library = parse(json).map_err(|reason| TokenizerError::malformed(path, reason))?;
         // Packing adds special tokens and cuts to length, not the tokenizer.
         library.with_post_processor(None::<PostProcessorWrapper>);
         library.with_padding(None);
@@ -142,6 +141,18 @@ impl Hub {
     /// Joins pieces into text; empty if the file's decoder rejects them.
     pub(super) fn decode(&self, ids: &[u32]) -> String {
         self.library.decode(ids, false).unwrap_or_default()
+    }
+}
+
+/// Parses a `tokenizer.json`.
+///
+/// The library unwraps where it should not: on some files of the wrong shape it panics.
+fn parse(json: &[u8]) -> Result<Library, String> {
+    let value: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let json = value.to_string();
+    match std::panic::catch_unwind(|| Library::from_bytes(json)) {
+        Ok(parsed) => parsed.map_err(|error| error.to_string()),
+        Err(_) => Err("the tokenizers library cannot read it".to_owned()),
     }
 }
 

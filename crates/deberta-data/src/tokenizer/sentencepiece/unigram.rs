@@ -5,6 +5,9 @@ use super::double_array::DoubleArray;
 /// How far below the least likely piece an unknown character scores.
 const UNKNOWN_PENALTY: f32 = 10.0;
 
+/// Path scores beyond this are too coarse in single precision and start over from zero.
+const REBASE_AT: f32 = 100_000.0;
+
 /// A piece with its log-probability, as far as the search cares.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Score {
@@ -16,13 +19,13 @@ pub(super) enum Score {
 
 /// Viterbi search over a piece trie.
 ///
-/// Scores are summed exactly as SentencePiece's `EncodeOptimized` does, in single precision along
-/// a path and with ties going to the candidate seen first: ids have to be equal, not just good.
+/// Scores are summed exactly as the SentencePiece library does (`EncodeOptimized`, release 0.2.3):
+/// in single precision along a path, rebased on long texts, and with ties going to the candidate
+/// seen first. Ids have to be equal, not just good.
 #[derive(Debug)]
 pub(super) struct Unigram {
     trie: DoubleArray,
     scores: Vec<Score>,
-    highest: f32,
     unknown_score: f32,
     unknown_id: u32,
 }
@@ -57,13 +60,10 @@ impl Unigram {
             .unwrap_or(0);
         let mut scores = vec![Score::UserDefined; ids];
         let mut lowest = f32::MAX;
-        // The library starts from the smallest positive number too; learned scores are negative.
-        let mut highest = f32::MIN_POSITIVE;
         for (_, id, score) in pieces {
             scores[*id as usize] = *score;
             if let Score::Normal(score) = *score {
                 lowest = lowest.min(score);
-                highest = highest.max(score);
             }
         }
         let keys = pieces
@@ -73,7 +73,6 @@ impl Unigram {
         Some(Self {
             trie: DoubleArray::build(keys)?,
             scores,
-            highest,
             unknown_score: lowest - UNKNOWN_PENALTY,
             unknown_id,
         })
@@ -103,29 +102,35 @@ impl Unigram {
         let mut endings = vec![nothing; text.len() + 1];
         let bytes = text.as_bytes();
         let mut start = 0;
+        // End of the longest piece so far: nothing beyond it has a score.
+        let mut frontier = 0;
         while let Some(character) = text[start..].chars().next() {
             let character_len = character.len_utf8();
-            let so_far = endings[start].score;
+            let ahead = &mut endings[start..];
+            if ahead[0].score.abs() > REBASE_AT {
+                rebase(&mut ahead[..frontier + 1 - start]);
+            }
+            let so_far = ahead[0].score;
             let mut covered = false;
-            let (_, ahead) = endings.split_at_mut(start);
             self.trie.prefixes(&bytes[start..], |len, id| {
-                let total = match self.scores[id as usize] {
-                    Score::Normal(score) => f64::from(score) + f64::from(so_far),
-                    Score::UserDefined => {
-                        f64::from(len as f32 * self.highest) - 0.1 + f64::from(so_far)
-                    }
+                let score = match self.scores[id as usize] {
+                    Score::Normal(score) => score,
+                    Score::UserDefined => user_defined_score(len),
                 };
+                let total = so_far + score;
                 let ending = &mut ahead[len];
-                if ending.len == 0 || total > f64::from(ending.score) {
+                if ending.len == 0 || total > ending.score {
                     *ending = Ending {
-                        score: total as f32,
+                        score: total,
                         len: len as u32,
                         id,
                     };
                 }
                 covered |= len == character_len;
+                frontier = frontier.max(start + len);
             });
             if !covered {
+                frontier = frontier.max(start + character_len);
                 let total = self.unknown_score + so_far;
                 let ending = &mut ahead[character_len];
                 if ending.len == 0 || total > ending.score {
@@ -140,5 +145,73 @@ impl Unigram {
             start += character_len;
         }
         endings
+    }
+}
+
+/// Above every log-probability, and more so for longer pieces.
+fn user_defined_score(len: usize) -> f32 {
+    (0.1 * (len as f64 - 1.0)) as f32
+}
+
+/// Moves the scores of all open paths so that the first is zero.
+fn rebase(open: &mut [Ending]) {
+    let offset = open[0].score;
+    for (index, ending) in open.iter_mut().enumerate() {
+        if index == 0 || ending.len > 0 {
+            ending.score -= offset;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(pieces: &[(&str, u32, Score)], text: &str) -> Vec<u32> {
+        let unigram = Unigram::new(pieces, 9).unwrap();
+        unigram
+            .segment(text)
+            .into_iter()
+            .map(|cut| cut.id)
+            .collect()
+    }
+
+    #[test]
+    fn the_likeliest_pieces_win() {
+        let pieces = [
+            ("a", 0, Score::Normal(-2.0)),
+            ("b", 1, Score::Normal(-2.0)),
+            ("ab", 2, Score::Normal(-3.0)),
+            ("ba", 3, Score::Normal(-5.0)),
+        ];
+        assert_eq!(ids(&pieces, "aba"), [2, 0]);
+    }
+
+    /// `m|mm` and `mm|m` score the same; in double precision the rounding would break the tie.
+    #[test]
+    fn ties_go_to_the_earlier_start_whatever_the_rounding() {
+        for step in 1..100 {
+            let pieces = [
+                ("m", 0, Score::Normal(-1.1 * step as f32)),
+                ("mm", 1, Score::Normal(-0.3 * step as f32)),
+            ];
+            assert_eq!(ids(&pieces, "mmm"), [0, 1]);
+        }
+    }
+
+    #[test]
+    fn characters_without_a_piece_are_unknown_one_by_one() {
+        let pieces = [
+            ("a", 0, Score::Normal(-1.0)),
+            ("éé", 1, Score::Normal(-30.0)),
+        ];
+        assert_eq!(ids(&pieces, "aé語"), [0, 9, 9]);
+        assert_eq!(ids(&pieces, "ééa"), [1, 0]);
+    }
+
+    #[test]
+    fn user_defined_pieces_beat_likelier_ones() {
+        let pieces = [("a", 0, Score::Normal(-0.5)), ("aa", 1, Score::UserDefined)];
+        assert_eq!(ids(&pieces, "aaa"), [0, 1]);
     }
 }
