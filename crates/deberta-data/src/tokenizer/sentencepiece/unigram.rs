@@ -187,7 +187,8 @@ mod tests {
         assert_eq!(ids(&pieces, "aba"), [2, 0]);
     }
 
-    /// `m|mm` and `mm|m` score the same; in double precision the rounding would break the tie.
+    /// `m|mm` and `mm|m` score the same; holding an exact sum against a rounded one would break the
+    /// tie.
     #[test]
     fn ties_go_to_the_earlier_start_whatever_the_rounding() {
         for step in 1..100 {
