@@ -1,3 +1,4 @@
 //! Placeholder.
 
+pub mod masking;
 pub mod tokenizer;
