@@ -112,4 +112,18 @@ mod tests {
         let expected = "unknown backend `tpu`, expected one of: flex, ndarray, wgpu, cuda";
         assert_eq!(error.to_string(), expected);
     }
+
+    #[test]
+    fn every_benchmark_of_the_folder_is_run() {
+        let mut files: Vec<String> = fs::read_dir(shell::root().join("benches"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        files.sort();
+        let mut benches = BENCHES.to_vec();
+        benches.sort_unstable();
+        assert_eq!(files, benches);
+    }
 }
