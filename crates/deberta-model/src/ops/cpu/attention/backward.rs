@@ -10,6 +10,7 @@ use super::scores::{BLOCK, Buffer, GROUP, Scores, Task};
 use super::slots::copy_transposed;
 use super::softmax;
 use super::tile::{Into, Matrix, SharedOutput, matmul};
+use super::vectorized::vectorized;
 use super::{Inputs, Shape};
 
 /// Tasks to aim for; each keeps its own sum of the position gradients.
@@ -209,8 +210,10 @@ impl Buffers {
             self.content(plan, task, &block);
             self.query_positions(plan, task, &block, &mut sums.pos_key);
             if plan.pos_query.is_some() {
-                plan.arch
-                    .dispatch(|| self.scatter_key_positions(plan, task, &block));
+                vectorized(
+                    #[inline(always)]
+                    || self.scatter_key_positions(plan, task, &block),
+                );
             }
             // SAFETY: tasks differ in the head or the sequence.
             #[allow(unsafe_code, reason = "tasks share the output")]
@@ -246,37 +249,40 @@ impl Buffers {
         let scores = self.scores.scores.take(BLOCK * stride);
         let first_row = (task.batch * heads + task.head) * q_len;
         let out_rows = plan.rows(task.batch, task.head, q_len);
-        plan.arch.dispatch(|| {
-            let rows = scores
-                .chunks_exact_mut(stride)
-                .zip(d_scores.chunks_exact_mut(stride));
-            let rows = rows.zip(d_out.chunks_exact(head_dim));
-            for (query, ((scores, d_scores), d_out)) in block.clone().zip(rows) {
-                if plan.is_blind(task.batch, query) {
-                    scores.fill(0.0);
-                    d_scores.fill(0.0);
-                    continue;
-                }
-                let out = &pass.out[out_rows.row(query)];
-                let dot = out.iter().zip(d_out).map(|(x, y)| x * y).sum();
-                let row = first_row + query;
-                match &plan.dropout {
-                    None => softmax::backward(scores, d_scores, pass.lse[row], dot),
-                    Some(dropout) => {
-                        let pattern = dropout.row(row);
-                        let keep = dropout.keep_factor;
-                        for (key, (score, d_score)) in
-                            (0_u32..).zip(scores.iter_mut().zip(d_scores))
-                        {
-                            let factor = if pattern.keeps(key) { keep } else { 0.0 };
-                            let prob = softmax::exp(*score - pass.lse[row]);
-                            *d_score = prob * (*d_score * factor - dot);
-                            *score = prob * factor;
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = scores
+                    .chunks_exact_mut(stride)
+                    .zip(d_scores.chunks_exact_mut(stride));
+                let rows = rows.zip(d_out.chunks_exact(head_dim));
+                for (query, ((scores, d_scores), d_out)) in block.clone().zip(rows) {
+                    if plan.is_blind(task.batch, query) {
+                        scores.fill(0.0);
+                        d_scores.fill(0.0);
+                        continue;
+                    }
+                    let out = &pass.out[out_rows.row(query)];
+                    let dot = out.iter().zip(d_out).map(|(x, y)| x * y).sum();
+                    let row = first_row + query;
+                    match &plan.dropout {
+                        None => softmax::backward(scores, d_scores, pass.lse[row], dot),
+                        Some(dropout) => {
+                            let pattern = dropout.row(row);
+                            let keep = dropout.keep_factor;
+                            for (key, (score, d_score)) in
+                                (0_u32..).zip(scores.iter_mut().zip(d_scores))
+                            {
+                                let factor = if pattern.keeps(key) { keep } else { 0.0 };
+                                let prob = softmax::exp(*score - pass.lse[row]);
+                                *d_score = prob * (*d_score * factor - dot);
+                                *score = prob * factor;
+                            }
                         }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// Gradients through `P V` and `Q Kᵀ`.
@@ -319,15 +325,18 @@ impl Buffers {
         let slots = plan.query_slots(task.batch, block.clone(), keys);
         let gradient = self.d_query_positions.zeroed(rows * slots.len());
         let d_scores = self.d_scores.get();
-        plan.arch.dispatch(|| {
-            let rows = d_scores
-                .chunks_exact(stride)
-                .zip(gradient.chunks_exact_mut(slots.len()));
-            for (query, (src, dst)) in block.clone().zip(rows) {
-                let entry = plan.falling_entry(plan.position(task.batch, query));
-                plan.falling.scatter(dst, &src[..keys], entry, slots.start);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = d_scores
+                    .chunks_exact(stride)
+                    .zip(gradient.chunks_exact_mut(slots.len()));
+                for (query, (src, dst)) in block.clone().zip(rows) {
+                    let entry = plan.falling_entry(plan.position(task.batch, query));
+                    plan.falling.scatter(dst, &src[..keys], entry, slots.start);
+                }
+            },
+        );
         let first = slots.start * head_dim;
         let pos_key = pos_key.rows(task.head, &slots);
         let gradient = Matrix::new(gradient, rows, slots.len(), slots.len());

@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::scores::{BLOCK, Buffer, Scores, Task};
 use super::softmax::exponentials;
 use super::tile::{Into, Matrix, SharedOutput, matmul};
+use super::vectorized::vectorized;
 use super::{Inputs, Shape};
 
 /// Fewer tasks than this, and the queries of a head are split too.
@@ -109,22 +110,25 @@ impl Buffers {
             // The row's factor waits here until the product is done.
             let factors = &mut [0.0; BLOCK][..block.len()];
             let block_lse = self.lse.take(block.len());
-            plan.arch.dispatch(|| {
-                for (row, query) in block.clone().enumerate() {
-                    let probs = &mut probs[row * stride..(row + 1) * stride];
-                    if plan.is_blind(task.batch, query) {
-                        probs.fill(0.0);
-                        (factors[row], block_lse[row]) = (0.0, f32::NEG_INFINITY);
-                        continue;
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (row, query) in block.clone().enumerate() {
+                        let probs = &mut probs[row * stride..(row + 1) * stride];
+                        if plan.is_blind(task.batch, query) {
+                            probs.fill(0.0);
+                            (factors[row], block_lse[row]) = (0.0, f32::NEG_INFINITY);
+                            continue;
+                        }
+                        let (max, sum) = exponentials(probs);
+                        (factors[row], block_lse[row]) = (1.0 / sum, max + sum.ln());
+                        if let Some(dropout) = &plan.dropout {
+                            dropout.row(first_row + query).drop_from(probs);
+                            factors[row] *= dropout.keep_factor;
+                        }
                     }
-                    let (max, sum) = exponentials(probs);
-                    (factors[row], block_lse[row]) = (1.0 / sum, max + sum.ln());
-                    if let Some(dropout) = &plan.dropout {
-                        dropout.row(first_row + query).drop_from(probs);
-                        factors[row] *= dropout.keep_factor;
-                    }
-                }
-            });
+                },
+            );
             let out_block = self.out.take(block.len() * head_dim);
             let value = self.scores.value.get();
             matmul(

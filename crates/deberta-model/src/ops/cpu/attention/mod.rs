@@ -18,6 +18,7 @@ mod scores;
 mod slots;
 mod softmax;
 mod tile;
+mod vectorized;
 
 #[cfg(test)]
 mod reference;

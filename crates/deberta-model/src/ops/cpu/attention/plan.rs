@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::dropout::Pattern;
@@ -13,7 +12,6 @@ use super::{Inputs, Mask, Shape};
 /// What all tasks of one call read.
 pub(super) struct Plan<'a> {
     pub(super) inputs: &'a Inputs<'a>,
-    pub(super) arch: Arch,
     pub(super) dropout: Option<Pattern>,
     /// Last slot first: along a row of scores, the distance falls.
     pub(super) pos_key: Option<PositionTable>,
@@ -47,7 +45,6 @@ impl<'a> Plan<'a> {
         let (extents, blind) = seen(inputs);
         Self {
             inputs,
-            arch: Arch::new(),
             dropout: inputs
                 .dropout
                 .filter(|dropout| dropout.prob > 0.0)

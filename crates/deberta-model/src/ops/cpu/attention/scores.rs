@@ -6,6 +6,7 @@ use super::plan::Plan;
 use super::slots::add_transposed;
 use super::softmax::LANES;
 use super::tile::{Into, Matrix, matmul};
+use super::vectorized::vectorized;
 use super::{Mask, Shape};
 
 /// Queries per block: its scores against 512 keys fill an eighth of a 1 MiB cache.
@@ -150,24 +151,31 @@ impl Scores {
             let pos_key = pos_key.columns(task.head, &slots);
             let buffer = self.query_positions.take(rows * slots.len());
             matmul(buffer, slots.len(), Into::Replace, 1.0, query, pos_key);
-            plan.arch.dispatch(|| {
-                let rows = scores
-                    .chunks_exact_mut(stride)
-                    .zip(buffer.chunks_exact(slots.len()));
-                for (query, (scores, src)) in block.clone().zip(rows) {
-                    let entry = plan.falling_entry(plan.position(task.batch, query));
-                    plan.falling
-                        .look_up(&mut scores[..keys], src, entry, slots.start);
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    let rows = scores
+                        .chunks_exact_mut(stride)
+                        .zip(buffer.chunks_exact(slots.len()));
+                    for (query, (scores, src)) in block.clone().zip(rows) {
+                        let entry = plan.falling_entry(plan.position(task.batch, query));
+                        plan.falling
+                            .look_up(&mut scores[..keys], src, entry, slots.start);
+                    }
+                },
+            );
         }
         if plan.pos_query.is_some() {
             let group = self.group.take(GROUP * BLOCK);
-            plan.arch.dispatch(|| {
-                add_key_positions(plan, task, block, self.key_positions.get(), group, scores)
-            });
+            vectorized(
+                #[inline(always)]
+                || add_key_positions(plan, task, block, self.key_positions.get(), group, scores),
+            );
         }
-        plan.arch.dispatch(|| mask(plan, task, block, scores));
+        vectorized(
+            #[inline(always)]
+            || mask(plan, task, block, scores),
+        );
     }
 }
 
