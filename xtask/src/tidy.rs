@@ -29,13 +29,23 @@ const MAX_CODE_LINES: usize = 350;
 const MAX_TEST_LINES: usize = 600;
 
 /// Longer files, with the reason; an entry that is no longer needed is reported too.
-const LONG_FILES: &[(&str, &str)] = &[(
-    "crates/deberta-data/src/corpus/synthetic/sentences.rs",
-    "one small function per kind of sentence, side by side",
-)];
+const LONG_FILES: &[(&str, &str)] = &[
+    (
+        "crates/deberta-data/src/corpus/synthetic/sentences.rs",
+        "one small function per kind of sentence, side by side",
+    ),
+    (
+        "crates/deberta-model/src/ops/cpu/attention/backward.rs",
+        "one kernel: its steps share buffers",
+    ),
+];
 
-/// Files that may opt out of `unsafe_code = "deny"`.
-const UNSAFE_FILES: &[&str] = &[];
+/// Where the ban on unsafe code may be lifted: kernels and memory maps.
+const UNSAFE_FILES: &[&str] = &[
+    "crates/deberta-model/src/checkpoint/load.rs",
+    "crates/deberta-model/src/ops/cpu/",
+    "crates/deberta-data/src/packing/",
+];
 
 /// Where libraries may name a backend: the alias of the front door, and the kernels.
 const BACKEND_FILES: &[&str] = &["src/backend.rs", "crates/deberta-model/src/ops/"];
@@ -116,11 +126,10 @@ impl Source<'_> {
                 problems.push(format!("contains `{spelling}`"));
             }
         }
-        let unsafe_code = concat!("allow(unsafe", "_code");
-        if self.text.contains(unsafe_code) && !UNSAFE_FILES.contains(&self.path) {
-            problems.push(format!(
-                "contains `{unsafe_code}` and is not in `UNSAFE_FILES`"
-            ));
+        // The lint only counts where it is lifted: naming it is enough to be looked at.
+        let lint = concat!("unsafe", "_code");
+        if self.text.contains(lint) && !self.is_below(UNSAFE_FILES) {
+            problems.push(format!("lifts `{lint}` and is not in `UNSAFE_FILES`"));
         }
         problems.extend(self.layer_problems());
         problems
@@ -326,6 +335,14 @@ mod tests {
             let text = format!("//! Later.\n{spelling}\n");
             check_source("src/later.rs", &text, &[&format!("contains `{spelling}`")]);
         }
+    }
+
+    #[test]
+    fn unsafe_blocks_stay_where_they_are_needed() {
+        let text = concat!("//! Raw.\n#![allow(\n    unsafe", "_code,\n)]\n");
+        let problem = concat!("lifts `unsafe", "_code` and is not in `UNSAFE_FILES`");
+        check_source("crates/deberta-train/src/raw.rs", text, &[problem]);
+        check_source("crates/deberta-model/src/ops/cpu/raw.rs", text, &[]);
     }
 
     #[test]
