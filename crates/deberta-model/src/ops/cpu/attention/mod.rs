@@ -14,6 +14,7 @@ mod backward;
 mod dropout;
 mod forward;
 mod plan;
+mod positions;
 mod scores;
 mod slots;
 mod softmax;

@@ -1,5 +1,7 @@
 //! The same attention as nested loops in `f64`.
 
+use std::ops::Range;
+
 use super::dropout::Pattern;
 use super::{Inputs, Mask, Shape};
 
@@ -65,91 +67,105 @@ pub(super) fn attention(inputs: &Inputs<'_>, d_out: &[f32]) -> Reference {
     result
 }
 
+/// One head: which rows of its tensors are whose, and its position slots.
+struct Head<'a> {
+    inputs: &'a Inputs<'a>,
+    b: usize,
+    h: usize,
+}
+
+impl Head<'_> {
+    fn span(&self, row: usize) -> Range<usize> {
+        let first = at(&self.inputs.shape, row, self.h);
+        first..first + self.inputs.shape.head_dim
+    }
+
+    fn query_row(&self, i: usize) -> usize {
+        self.b * self.inputs.shape.q_len + i
+    }
+
+    fn key_row(&self, j: usize) -> usize {
+        self.b * self.inputs.shape.k_len + j
+    }
+
+    fn slot(&self, i: usize, j: usize) -> usize {
+        let positions = self.inputs.query_positions;
+        let position = positions.map_or(i, |p| p[self.query_row(i)] as usize);
+        self.inputs.slot_of_distance[position + self.inputs.shape.k_len - 1 - j] as usize
+    }
+
+    /// The keys that query `i` sees, with their scores.
+    fn scores(&self, i: usize) -> Vec<(usize, f64)> {
+        let inputs = self.inputs;
+        let query = &inputs.query[self.span(self.query_row(i))];
+        let seen = (0..inputs.shape.k_len).filter(|&j| !blocked(inputs, self.b, i, j));
+        seen.map(|j| {
+            let key = &inputs.key[self.span(self.key_row(j))];
+            let position = |table: Option<&[f32]>, content: &[f32]| {
+                table.map_or(0.0, |table| {
+                    dot(content, &table[self.span(self.slot(i, j))])
+                })
+            };
+            let c2p = position(inputs.pos_key, query);
+            let p2c = position(inputs.pos_query, key);
+            (j, f64::from(inputs.scale) * (dot(query, key) + c2p + p2c))
+        })
+        .collect()
+    }
+
+    /// What dropout multiplies the probability by.
+    fn factor(&self, i: usize, j: usize) -> f64 {
+        let Shape { heads, q_len, .. } = self.inputs.shape;
+        let row = (self.b * heads + self.h) * q_len + i;
+        match self.inputs.dropout.map(Pattern::new) {
+            None => 1.0,
+            Some(pattern) if pattern.row(row).keeps(j as u32) => f64::from(pattern.keep_factor),
+            Some(_) => 0.0,
+        }
+    }
+}
+
 /// One row of scores.
 fn row(inputs: &Inputs<'_>, d_out: &[f32], [b, h, i]: [usize; 3], result: &mut Reference) {
-    let Shape {
-        heads,
-        q_len,
-        k_len,
-        head_dim,
-        ..
-    } = inputs.shape;
-    let at = |row| at(&inputs.shape, row, h);
-    let vector = |data: &[f32], row| data[at(row)..at(row) + head_dim].to_vec();
-    let position = inputs
-        .query_positions
-        .map_or(i, |p| p[b * q_len + i] as usize);
-    let slot = |j: usize| inputs.slot_of_distance[position + k_len - 1 - j] as usize;
-    let scale = f64::from(inputs.scale);
-
-    let query = vector(inputs.query, b * q_len + i);
-    let pairs: Vec<(usize, f64)> = (0..k_len)
-        .filter(|&j| !blocked(inputs, b, i, j))
-        .map(|j| {
-            let key = vector(inputs.key, b * k_len + j);
-            let c2p = inputs
-                .pos_key
-                .map_or(0.0, |table| dot(&query, &vector(table, slot(j))));
-            let p2c = inputs
-                .pos_query
-                .map_or(0.0, |table| dot(&key, &vector(table, slot(j))));
-            (j, scale * (dot(&query, &key) + c2p + p2c))
-        })
-        .collect();
+    let head = Head { inputs, b, h };
+    let pairs = head.scores(i);
     let max = pairs
         .iter()
         .fold(f64::NEG_INFINITY, |max, &(_, score)| max.max(score));
     let sum: f64 = pairs.iter().map(|&(_, score)| (score - max).exp()).sum();
-    let lse = max + sum.ln();
-    result.lse.push(if pairs.is_empty() {
-        f64::NEG_INFINITY
+    let lse = if pairs.is_empty() {
+        max
     } else {
-        lse
-    });
-
-    let pattern = inputs.dropout.map(Pattern::new);
-    let row = (b * heads + h) * q_len + i;
-    let factor = |j: usize| match &pattern {
-        None => 1.0,
-        Some(p) if p.row(row).keeps(j as u32) => f64::from(p.keep_factor),
-        Some(_) => 0.0,
+        max + sum.ln()
     };
-    let d_out = vector(d_out, b * q_len + i);
-    let value = |j| vector(inputs.value, b * k_len + j);
-    let d_prob = |j| factor(j) * dot(&d_out, &value(j));
+    result.lse.push(lse);
+
+    let q_span = head.span(head.query_row(i));
+    let (query, d_out) = (&inputs.query[q_span.clone()], &d_out[q_span.clone()]);
+    let value = |j| &inputs.value[head.span(head.key_row(j))];
+    let d_prob = |j| head.factor(i, j) * dot(d_out, value(j));
     let mean: f64 = pairs
         .iter()
         .map(|&(j, s)| (s - lse).exp() * d_prob(j))
         .sum();
-    let span = |row| at(row)..at(row) + head_dim;
+    let [d_query, d_key, d_value, d_pos_key, d_pos_query] = &mut result.gradients;
     for &(j, score) in &pairs {
         let prob = (score - lse).exp();
-        let d_score = scale * prob * (d_prob(j) - mean);
-        let key = vector(inputs.key, b * k_len + j);
-        add(
-            &mut result.out[span(b * q_len + i)],
-            &value(j),
-            prob * factor(j),
-        );
-        let [d_query, d_key, d_value, d_pos_key, d_pos_query] = &mut result.gradients;
-        add(&mut d_value[span(b * k_len + j)], &d_out, prob * factor(j));
-        add(&mut d_query[span(b * q_len + i)], &key, d_score);
-        add(&mut d_key[span(b * k_len + j)], &query, d_score);
+        let dropped = prob * head.factor(i, j);
+        let d_score = f64::from(inputs.scale) * prob * (d_prob(j) - mean);
+        let (k_span, slot) = (head.span(head.key_row(j)), || head.span(head.slot(i, j)));
+        let key = &inputs.key[k_span.clone()];
+        add(&mut result.out[q_span.clone()], value(j), dropped);
+        add(&mut d_value[k_span.clone()], d_out, dropped);
+        add(&mut d_query[q_span.clone()], key, d_score);
+        add(&mut d_key[k_span.clone()], query, d_score);
         if let Some(table) = inputs.pos_key {
-            add(
-                &mut d_query[span(b * q_len + i)],
-                &vector(table, slot(j)),
-                d_score,
-            );
-            add(&mut d_pos_key[span(slot(j))], &query, d_score);
+            add(&mut d_query[q_span.clone()], &table[slot()], d_score);
+            add(&mut d_pos_key[slot()], query, d_score);
         }
         if let Some(table) = inputs.pos_query {
-            add(
-                &mut d_key[span(b * k_len + j)],
-                &vector(table, slot(j)),
-                d_score,
-            );
-            add(&mut d_pos_query[span(slot(j))], &key, d_score);
+            add(&mut d_key[k_span.clone()], &table[slot()], d_score);
+            add(&mut d_pos_query[slot()], key, d_score);
         }
     }
 }

@@ -107,7 +107,7 @@ impl Case {
             k_len,
             ..
         } = self.shape;
-        let blocked = |n: usize| n * 7 % 3 == 0 || n / k_len % 5 == 2;
+        let blocked = |n: usize| n * 7 % 3 == 1 || n / k_len % 5 == 2;
         (0..batch * q_len * k_len).map(blocked).collect()
     }
 
