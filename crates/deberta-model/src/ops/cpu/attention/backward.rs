@@ -10,8 +10,8 @@ use super::positions::{PositionGradients, sum_parts};
 use super::scores::{BLOCK, Buffer, Scores, Task};
 use super::softmax;
 use super::tile::{Into, Matrix, SharedOutput, matmul};
-use super::vectorized::vectorized;
 use super::{Inputs, Shape};
+use crate::ops::cpu::math::dispatch;
 
 /// Tasks to aim for; each keeps its own sum of the position gradients.
 const TASKS: usize = 48;
@@ -179,7 +179,7 @@ impl Buffers {
             self.content(plan, task, &block);
             self.query_positions(plan, task, &block, &mut sums.pos_key);
             if plan.pos_query.is_some() {
-                vectorized(
+                dispatch(
                     #[inline(always)]
                     || self.scatter_key_positions(plan, task, &block),
                 );
@@ -218,7 +218,7 @@ impl Buffers {
         let scores = self.scores.scores.take(BLOCK * stride);
         let first_row = (task.batch * heads + task.head) * q_len;
         let out_rows = plan.rows(task.batch, task.head, q_len);
-        vectorized(
+        dispatch(
             #[inline(always)]
             || {
                 let rows = scores

@@ -8,8 +8,8 @@ use super::plan::Plan;
 use super::scores::{BLOCK, Buffer, Scores, Task};
 use super::softmax::exponentials;
 use super::tile::{Into, Matrix, SharedOutput, matmul};
-use super::vectorized::vectorized;
 use super::{Inputs, Shape};
+use crate::ops::cpu::math::dispatch;
 
 /// Fewer tasks than this, and the queries of a head are split too.
 const ENOUGH_TASKS: usize = 32;
@@ -110,7 +110,7 @@ impl Buffers {
             // The row's factor waits here until the product is done.
             let factors = &mut [0.0; BLOCK][..block.len()];
             let block_lse = self.lse.take(block.len());
-            vectorized(
+            dispatch(
                 #[inline(always)]
                 || {
                     for (row, query) in block.clone().enumerate() {

@@ -19,7 +19,6 @@ mod scores;
 mod slots;
 mod softmax;
 mod tile;
-mod vectorized;
 
 #[cfg(test)]
 mod reference;

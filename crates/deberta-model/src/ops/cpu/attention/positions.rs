@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::scores::{BLOCK, GROUP, Task};
 use super::slots::copy_transposed;
 use super::tile::{Into, Matrix, matmul};
-use super::vectorized::vectorized;
+use crate::ops::cpu::math::dispatch;
 
 /// Position gradients of one head from a part of the batch, `[live, head_dim]` each.
 pub(super) struct PositionGradients {
@@ -58,7 +58,7 @@ impl Buffers {
         let slots = plan.query_slots(task.batch, block.clone(), keys);
         let gradient = self.d_query_positions.zeroed(rows * slots.len());
         let d_scores = self.d_scores.get();
-        vectorized(
+        dispatch(
             #[inline(always)]
             || {
                 let rows = d_scores

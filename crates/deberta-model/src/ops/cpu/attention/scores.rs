@@ -6,8 +6,8 @@ use super::plan::Plan;
 use super::slots::add_transposed;
 use super::softmax::LANES;
 use super::tile::{Into, Matrix, matmul};
-use super::vectorized::vectorized;
 use super::{Mask, Shape};
+use crate::ops::cpu::math::dispatch;
 
 /// Queries per block: its scores against 512 keys fill an eighth of a 1 MiB cache.
 pub(super) const BLOCK: usize = 64;
@@ -151,7 +151,7 @@ impl Scores {
             let pos_key = pos_key.columns(task.head, &slots);
             let buffer = self.query_positions.take(rows * slots.len());
             matmul(buffer, slots.len(), Into::Replace, 1.0, query, pos_key);
-            vectorized(
+            dispatch(
                 #[inline(always)]
                 || {
                     let rows = scores
@@ -167,12 +167,12 @@ impl Scores {
         }
         if plan.pos_query.is_some() {
             let group = self.group.take(GROUP * BLOCK);
-            vectorized(
+            dispatch(
                 #[inline(always)]
                 || add_key_positions(plan, task, block, self.key_positions.get(), group, scores),
             );
         }
-        vectorized(
+        dispatch(
             #[inline(always)]
             || mask(plan, task, block, scores),
         );
