@@ -135,6 +135,11 @@ impl MlmMasker {
         })
     }
 
+    /// The vocabulary.
+    pub fn vocab(&self) -> &VocabInfo {
+        &self.vocab
+    }
+
     /// The settings.
     pub fn config(&self) -> &MaskingConfig {
         &self.config
