@@ -3,7 +3,12 @@
 //! `cuda` wins over `wgpu` (which `vulkan` and `metal` imply), `wgpu` over the CPU, `flex` over
 //! `ndarray`: features stay additive, and `--all-features` still means one backend.
 
-#[cfg(not(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")))]
+#[cfg(not(any(
+    feature = "flex",
+    feature = "ndarray",
+    feature = "wgpu",
+    feature = "cuda"
+)))]
 compile_error!("choose a backend feature: `flex`, `ndarray`, `wgpu`, `vulkan`, `metal` or `cuda`");
 
 /// Compute backend chosen by the feature flags.

@@ -6,9 +6,13 @@
 //! - [`model`]: the network and its weights
 //! - [`data`]: tokenizers, corpora, packing, masking
 //! - [`train`]: objectives and how they are optimised
+//! - [`pretrain`]: from raw text to a model, in one call
+//! - [`pipeline`]: text in, answers out
 //! - [`backend`]: the compute backend that the feature flags chose
 
 pub mod backend;
+pub mod pipeline;
+pub mod pretrain;
 
 pub use deberta_data as data;
 pub use deberta_model as model;

@@ -10,7 +10,9 @@ use deberta_model::checkpoint::{Compatibility, load_masked_lm};
 use deberta_model::config::AbsolutePositions;
 use deberta_model::encoder::mask_pad_from_lengths;
 use deberta_model::heads::masked_lm::MaskedTokens;
-use deberta_model::{DebertaConfig, DebertaForMaskedLm, DebertaInput, MaskedLmInput};
+use deberta_model::{
+    DebertaBackend, DebertaConfig, DebertaForMaskedLm, DebertaInput, MaskedLmInput,
+};
 use serde::Serialize;
 
 use super::PipelineError;
@@ -57,7 +59,7 @@ struct Encoded {
     masks: Vec<u32>,
 }
 
-impl<B: Backend> FillMask<B> {
+impl<B: DebertaBackend> FillMask<B> {
     /// Opens a checkpoint folder with its tokenizer.
     ///
     /// # Errors
@@ -138,7 +140,11 @@ impl<B: Backend> FillMask<B> {
         if masks.is_empty() {
             return Err(PipelineError::NoMask {
                 index,
-                mask: self.tokenizer.token(special.mask).unwrap_or_default().into(),
+                mask: self
+                    .tokenizer
+                    .token(special.mask)
+                    .unwrap_or_default()
+                    .into(),
                 text: text.into(),
             });
         }

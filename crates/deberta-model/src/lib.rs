@@ -39,4 +39,4 @@ pub use config::{ConfigError, DebertaConfig};
 pub use heads::masked_lm::{DebertaForMaskedLm, MaskedLmInput};
 pub use hf_config::HfConfig;
 pub use model::{DebertaInput, DebertaModel};
-pub use ops::DebertaBackend;
+pub use ops::{DebertaAutodiffBackend, DebertaBackend};

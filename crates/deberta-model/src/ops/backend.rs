@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
-use burn::tensor::{DType, backend::Backend};
+use burn::tensor::DType;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 
 /// A Burn backend that runs DeBERTa.
 ///
@@ -39,6 +40,17 @@ pub trait DebertaBackend: Backend {
     fn apply(call: FusedCall<Self>, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
         Self::fused(&call, &inputs).output
     }
+}
+
+/// A backend that trains DeBERTa: `Autodiff` around any [`DebertaBackend`].
+pub trait DebertaAutodiffBackend:
+    AutodiffBackend<InnerBackend: DebertaBackend> + DebertaBackend
+{
+}
+
+impl<B> DebertaAutodiffBackend for B where
+    B: AutodiffBackend<InnerBackend: DebertaBackend> + DebertaBackend
+{
 }
 
 fn no_kernel<B: Backend, T>(call: &FusedCall<B>) -> T {

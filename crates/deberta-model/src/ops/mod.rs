@@ -14,7 +14,9 @@ mod reference;
 use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::{DType, Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
 
-pub use backend::{AttentionCall, DebertaBackend, DropoutCall, Fused, FusedCall, MaskCall};
+pub use backend::{
+    AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall, Fused, FusedCall, MaskCall,
+};
 pub(crate) use position_terms::{content_to_position, position_to_content};
 pub(crate) use reference::gelu;
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use burn::tensor::backend::{Backend, ExecutionError};
-use burn::tensor::ops::{BoolTensor, FloatTensor, FloatTensorOps, IntTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{Shape, TensorData, try_read_sync};
 
 /// Numbers of a tensor, borrowed where the backend allows it.

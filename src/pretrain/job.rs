@@ -1,0 +1,314 @@
+//! What to pre-train, on what, and how.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use deberta_data::corpus::synthetic::SyntheticConfig;
+use deberta_data::masking::{MaskingConfig, MlmMasker};
+use deberta_data::tokenizer::{Tokenize, TokenizerKind};
+use deberta_model::{DebertaConfig, presets};
+use deberta_train::optim::AdamWConfig;
+use deberta_train::run::{PretrainConfig, RunConfig};
+use deberta_train::schedule::ScheduleConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::PretrainError;
+
+/// Vocabularies are padded to a multiple of this, which matrix products like.
+const VOCAB_MULTIPLE: usize = 64;
+
+/// Everything that decides the outcome of a run, as one JSON file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainJob {
+    /// Text to train on.
+    pub corpus: CorpusSettings,
+    /// Vocabulary.
+    pub tokenizer: TokenizerSettings,
+    /// How text becomes examples.
+    pub packing: PackingSettings,
+    /// Network, masking, optimiser, schedule and run. The vocabulary size follows from the tokenizer.
+    pub train: PretrainConfig,
+}
+
+/// Text to train on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorpusSettings {
+    /// Files and folders of text, JSON Lines or Parquet; none for the built-in language.
+    pub paths: Vec<PathBuf>,
+    /// Files and folders held out; none to hold out every `held_out_every`-th document.
+    pub held_out_paths: Vec<PathBuf>,
+    /// One document in this many is held out. Default: 50
+    pub held_out_every: u64,
+    /// Held-out examples that are evaluated. Default: 256
+    pub max_held_out_examples: usize,
+    /// Field or column that holds the text in JSON Lines and Parquet. Default: `text`
+    pub text_field: String,
+    /// Skip and count malformed rows instead of stopping at the first. Default: false
+    pub skip_bad_rows: bool,
+    /// The built-in language.
+    pub synthetic: SyntheticConfig,
+}
+
+impl Default for CorpusSettings {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            held_out_paths: Vec::new(),
+            held_out_every: 50,
+            max_held_out_examples: 256,
+            text_field: "text".into(),
+            skip_bad_rows: false,
+            synthetic: SyntheticConfig::default(),
+        }
+    }
+}
+
+/// Vocabulary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizerSettings {
+    /// File or folder of a tokenizer; `None` to train one on the corpus.
+    pub path: Option<PathBuf>,
+    /// Most pieces of a trained tokenizer. Default: 4000
+    pub vocab_size: usize,
+    /// Kind of a trained tokenizer. Default: unigram
+    pub kind: TokenizerKind,
+}
+
+impl Default for TokenizerSettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            vocab_size: 4000,
+            kind: TokenizerKind::Unigram,
+        }
+    }
+}
+
+/// How text becomes examples.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PackingSettings {
+    /// Tokens of an example with its two markers. Default: 128
+    pub seq_len: usize,
+    /// Whether an example never holds text of two documents. Default: false
+    pub document_boundaries: bool,
+}
+
+impl Default for PackingSettings {
+    fn default() -> Self {
+        Self {
+            seq_len: 128,
+            document_boundaries: false,
+        }
+    }
+}
+
+/// A v3-style network by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelSize;
+
+impl ModelSize {
+    /// Sizes for a CPU, besides the published ones: name, hidden size, layers, heads.
+    const SMALL: [(&'static str, usize, usize, usize); 2] =
+        [("nano", 192, 4, 4), ("mini", 256, 6, 4)];
+
+    /// The network of that name: `nano`, `mini`, or a published size such as `deberta-v3-small`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such size; the message lists those there are.
+    pub fn config(name: &str) -> Result<DebertaConfig, PretrainError> {
+        // The vocabulary is a placeholder until the tokenizer is known.
+        let small =
+            Self::SMALL
+                .iter()
+                .find(|(it, ..)| *it == name)
+                .map(|&(_, hidden, layers, heads)| {
+                    DebertaConfig::v3(VOCAB_MULTIPLE, hidden, layers, heads)
+                });
+        small
+            .or_else(|| presets::by_name(name))
+            .ok_or_else(|| PretrainError::UnknownSize {
+                name: name.into(),
+                expected: Self::SMALL
+                    .iter()
+                    .map(|(name, ..)| *name)
+                    .chain(presets::NAMES)
+                    .collect(),
+            })
+    }
+}
+
+impl PretrainJob {
+    /// The bare command's job: a nano model on the built-in language, some minutes on two cores.
+    pub fn demo() -> Self {
+        let mut model = DebertaConfig::v3(VOCAB_MULTIPLE, 192, 4, 4);
+        // So short a training never overfits: dropout would only slow it down.
+        model = model.without_dropout();
+        model.max_position_embeddings = 128;
+        Self {
+            corpus: CorpusSettings::default(),
+            tokenizer: TokenizerSettings::default(),
+            packing: PackingSettings {
+                document_boundaries: true,
+                ..PackingSettings::default()
+            },
+            train: PretrainConfig {
+                model,
+                masking: MaskingConfig::default(),
+                optimizer: AdamWConfig::default(),
+                schedule: ScheduleConfig {
+                    peak_lr: 1.5e-3,
+                    warmup_steps: 60,
+                    ..ScheduleConfig::default()
+                },
+                run: RunConfig {
+                    steps: 900,
+                    batch_size: 16,
+                    eval_every: 150,
+                    save_every: 150,
+                    ..RunConfig::default()
+                },
+            },
+        }
+    }
+
+    /// A job on a corpus of the user's, with a network of the named size.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such size.
+    pub fn on_corpus(paths: Vec<PathBuf>, size: &str) -> Result<Self, PretrainError> {
+        let model = ModelSize::config(size)?;
+        let demo = Self::demo();
+        Ok(Self {
+            corpus: CorpusSettings {
+                paths,
+                ..CorpusSettings::default()
+            },
+            tokenizer: TokenizerSettings {
+                vocab_size: 16_000,
+                ..TokenizerSettings::default()
+            },
+            packing: PackingSettings::default(),
+            train: PretrainConfig {
+                model,
+                ..demo.train
+            },
+            ..demo
+        })
+    }
+
+    /// Reads a job from a file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or has an unknown or missing field.
+    pub fn open(path: &Path) -> Result<Self, PretrainError> {
+        let text = fs::read_to_string(path).map_err(PretrainError::io(path))?;
+        serde_json::from_str(&text).map_err(|error| PretrainError::Job {
+            path: path.into(),
+            message: error.to_string(),
+        })
+    }
+
+    /// The job with one setting changed, `train.run.steps=200`.
+    ///
+    /// The value is JSON, or text where it is not.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such setting or it cannot have this value.
+    pub fn with_setting(&self, setting: &str) -> Result<Self, PretrainError> {
+        let refuse = |message: String| PretrainError::Job {
+            path: setting.into(),
+            message,
+        };
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| refuse("expected `name=value`".into()))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.into()));
+        let mut job = serde_json::to_value(self).map_err(|error| refuse(error.to_string()))?;
+        let pointer = format!("/{}", name.replace('.', "/"));
+        let place = job
+            .pointer_mut(&pointer)
+            .ok_or_else(|| refuse(format!("there is no setting `{name}`")))?;
+        *place = value;
+        serde_json::from_value(job).map_err(|error| refuse(error.to_string()))
+    }
+
+    /// The job with the sizes that follow from the tokenizer.
+    pub(super) fn resolved(&self, tokenizer: &impl Tokenize) -> Self {
+        let mut job = self.clone();
+        job.train.model.vocab_size = tokenizer.vocab_size().next_multiple_of(VOCAB_MULTIPLE);
+        job.train.model.pad_token_id = tokenizer.special().pad;
+        let positions = &mut job.train.model.max_position_embeddings;
+        *positions = (*positions).max(job.packing.seq_len);
+        job
+    }
+
+    pub(super) fn masker(&self, tokenizer: &impl Tokenize) -> Result<MlmMasker, PretrainError> {
+        let vocab = tokenizer.vocab().clone();
+        Ok(MlmMasker::new(self.train.masking.clone(), vocab)?)
+    }
+
+    /// Writes the job, replacing what is there.
+    pub(super) fn write(&self, path: &Path) -> Result<(), PretrainError> {
+        let text = serde_json::to_string_pretty(self).map_err(|error| PretrainError::Job {
+            path: path.into(),
+            message: error.to_string(),
+        })?;
+        fs::write(path, text).map_err(PretrainError::io(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_changed_by_name() {
+        let job = PretrainJob::demo()
+            .with_setting("train.run.steps=7")
+            .and_then(|job| job.with_setting("corpus.text_field=body"))
+            .and_then(|job| job.with_setting("tokenizer.path=spm.model"))
+            .unwrap();
+        assert_eq!(job.train.run.steps, 7);
+        assert_eq!(job.corpus.text_field, "body");
+        assert_eq!(job.tokenizer.path, Some("spm.model".into()));
+    }
+
+    #[test]
+    fn unknown_settings_and_sizes_are_refused() {
+        let refused = |setting| {
+            PretrainJob::demo()
+                .with_setting(setting)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refused("train.run.step=7"),
+            "train.run.step=7: there is no setting `train.run.step`"
+        );
+        assert!(refused("train.run.steps=many").contains("expected usize"));
+        assert!(refused("steps").contains("expected `name=value`"));
+        let error = ModelSize::config("huge").unwrap_err().to_string();
+        assert!(
+            error.contains("nano") && error.contains("deberta-v3-small"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_job_survives_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("job.json");
+        let job = PretrainJob::on_corpus(vec!["novels".into()], "deberta-v3-xsmall").unwrap();
+        job.write(&path).unwrap();
+        assert_eq!(PretrainJob::open(&path).unwrap(), job);
+    }
+}

@@ -1,0 +1,150 @@
+//! From raw text to a checkpoint that fills masks, in one call.
+//!
+//! [`PretrainJob`] says what to do and is written into the run folder first, so that a run can be
+//! started again from one file. [`run`] trains or opens a tokenizer, packs the corpus into shards,
+//! measures n-gram baselines, trains, and leaves the model in the layout of the Hub.
+
+mod error;
+mod job;
+mod prepare;
+mod progress;
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::train::Interrupter;
+use deberta_data::ngram_baseline::NgramBaselines;
+use deberta_data::packing::PackedCorpus;
+use deberta_data::tokenizer::Tokenize;
+use deberta_model::DebertaAutodiffBackend;
+use deberta_model::checkpoint::save_masked_lm;
+use deberta_train::report::{Baseline, ReportFiles, write_report};
+use deberta_train::run::{Display, PretrainData, PretrainOptions, RunReport, pretrain};
+
+pub use error::PretrainError;
+pub use job::{CorpusSettings, ModelSize, PackingSettings, PretrainJob, TokenizerSettings};
+pub use progress::{Progress, Stage};
+use source::MaskedShards;
+
+/// Folder of the finished model inside a run folder.
+const MODEL_DIR: &str = "model";
+/// Name of the job inside a run folder.
+const JOB_FILE: &str = "job.json";
+
+/// What a run leaves behind.
+#[derive(Debug)]
+pub struct PretrainOutcome {
+    /// How training went.
+    pub report: RunReport,
+    /// Predictors that the model has to beat, on the same masked tokens.
+    pub baselines: Vec<Baseline>,
+    /// The model with its tokenizer; `None` if the run was stopped before its last step.
+    pub model_dir: Option<PathBuf>,
+    /// The report and the learning curve; `None` if the run was stopped.
+    pub files: Option<ReportFiles>,
+    /// Packed examples to train on and held out, and tokens to train on.
+    pub examples: [usize; 2],
+    /// Tokens to train on.
+    pub train_tokens: u64,
+    /// Time of tokenizer, packing and baselines.
+    pub preparation: Duration,
+}
+
+/// How a run is watched and stopped.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// Continue the run in the folder instead of starting one.
+    pub resume: bool,
+    /// What to show during training.
+    pub display: Display,
+    /// Stops the run.
+    pub interrupter: Interrupter,
+}
+
+/// Pre-trains a masked language model into `run_dir`.
+///
+/// # Errors
+///
+/// See [`PretrainError`]. Nothing that was written before is lost: the next call with
+/// `resume` goes on where this one ended.
+pub fn run<B: DebertaAutodiffBackend>(
+    job: &PretrainJob,
+    run_dir: &Path,
+    options: &RunOptions,
+    device: &B::Device,
+    progress: &mut dyn Progress,
+) -> Result<PretrainOutcome, PretrainError> {
+    let start = Instant::now();
+    fs::create_dir_all(run_dir).map_err(PretrainError::io(run_dir))?;
+    let tokenizer = Arc::new(prepare::tokenizer(job, run_dir, progress)?);
+    let job = job.resolved(tokenizer.as_ref());
+    job.write(&run_dir.join(JOB_FILE))?;
+
+    let [train, held_out] = prepare::shards(&job, run_dir, tokenizer.as_ref(), progress)?;
+    let (train, held_out) = (Arc::new(train), Arc::new(held_out));
+    let masker = Arc::new(job.masker(tokenizer.as_ref())?);
+    let shards = |corpus: &Arc<PackedCorpus>, seed, limit| {
+        let vocab = Arc::clone(&masker);
+        Arc::new(MaskedShards::new(Arc::clone(corpus), vocab, seed, limit))
+    };
+    let seed = job.train.run.seed;
+    let evaluated = shards(&held_out, seed, job.corpus.max_held_out_examples);
+    let baselines = measure_baselines(&train, &evaluated, progress);
+    let preparation = start.elapsed();
+
+    let data = PretrainData {
+        train: shards(&train, seed, usize::MAX),
+        held_out: evaluated,
+    };
+    let pretrain_options = PretrainOptions {
+        run_dir: run_dir.into(),
+        resume: options.resume,
+        display: options.display,
+        interrupter: options.interrupter.clone(),
+    };
+    let trained = pretrain::<B>(&job.train, &data, &pretrain_options, device)?;
+
+    let mut outcome = PretrainOutcome {
+        examples: [train.len(), held_out.len()],
+        train_tokens: train.stats().tokens,
+        report: trained.report,
+        baselines,
+        model_dir: None,
+        files: None,
+        preparation,
+    };
+    if outcome.report.completed {
+        let model_dir = run_dir.join(MODEL_DIR);
+        save_masked_lm(&trained.model, &job.train.model, &model_dir)?;
+        tokenizer.save(&model_dir)?;
+        outcome.model_dir = Some(model_dir);
+        let title = "Masked language modelling";
+        let files = write_report(run_dir, title, &outcome.report, &outcome.baselines)?;
+        outcome.files = Some(files);
+    }
+    Ok(outcome)
+}
+
+/// Fits n-gram predictors on the training examples and asks them for the masked held-out tokens.
+fn measure_baselines(
+    train: &PackedCorpus,
+    held_out: &MaskedShards,
+    progress: &mut dyn Progress,
+) -> Vec<Baseline> {
+    progress.stage(Stage::Baselines);
+    let examples = (0..train.len()).map(|index| train.example(index));
+    let baselines = NgramBaselines::fit(examples, held_out.vocab());
+    let masked: Vec<_> = held_out.masked_examples(0).collect();
+    baselines
+        .evaluate(masked.iter())
+        .into_iter()
+        .map(|score| Baseline {
+            name: score.name.to_owned(),
+            loss_nats: score.loss_nats,
+            accuracy: score.accuracy,
+        })
+        .collect()
+}
