@@ -1,5 +1,6 @@
 //! The configuration of a run.
 
+use deberta_data::masking::MaskingConfig;
 use deberta_model::DebertaConfig;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ use crate::schedule::ScheduleConfig;
 pub struct PretrainConfig {
     /// The network.
     pub model: DebertaConfig,
+    /// Which tokens are hidden.
+    #[serde(default)]
+    pub masking: MaskingConfig,
     /// The optimiser.
     #[serde(default)]
     pub optimizer: AdamWConfig,
@@ -169,6 +173,7 @@ mod tests {
     fn config() -> PretrainConfig {
         PretrainConfig {
             model: DebertaConfig::v3(100, 32, 2, 2),
+            masking: MaskingConfig::default(),
             optimizer: AdamWConfig::default(),
             schedule: ScheduleConfig::default(),
             run: RunConfig::default(),

@@ -7,6 +7,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, backend::Backend};
 use burn::train::Interrupter;
+use deberta_data::masking::MaskingConfig;
 use deberta_model::DebertaConfig;
 use deberta_train::objective::MlmBatch;
 use deberta_train::optim::AdamWConfig;
@@ -81,6 +82,7 @@ impl MlmSource for Repeating {
 pub(crate) fn config(steps: usize) -> PretrainConfig {
     PretrainConfig {
         model: DebertaConfig::v3(VOCAB, 16, 2, 2),
+        masking: MaskingConfig::default(),
         optimizer: AdamWConfig::default(),
         schedule: ScheduleConfig {
             peak_lr: 5e-3,
