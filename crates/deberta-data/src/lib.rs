@@ -2,6 +2,8 @@
 
 pub mod corpus;
 pub mod masking;
+pub mod ngram_baseline;
+pub mod packing;
 pub mod tokenizer;
 
 mod rng;

@@ -47,11 +47,12 @@
 //! document boundaries. A model with relative positions only can still count from `[CLS]`; the
 //! question for an ablation is how much later it learns to.
 
+mod events;
 mod lexicon;
 mod openers;
+mod plot;
 mod probe;
 mod random;
-mod sentences;
 mod story;
 mod world;
 mod writer;

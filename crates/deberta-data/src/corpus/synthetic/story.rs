@@ -4,7 +4,7 @@ use super::lexicon::{Lexicon, Verb};
 use super::random::StoryRng;
 use super::world::{Case, Character, World};
 use super::writer::Writer;
-use super::{ProbeKind, openers, sentences};
+use super::{ProbeKind, events, openers, plot};
 
 /// Tells one story: its facts, its words so far, and its random numbers.
 pub(super) struct Teller {
@@ -29,25 +29,25 @@ impl Teller {
     /// Writes the whole story.
     pub(super) fn tell(mut self) -> Writer {
         let opener = openers::open(&mut self);
-        sentences::introduce_hero(&mut self);
-        sentences::introduce_friend(&mut self);
+        plot::introduce_hero(&mut self);
+        plot::introduce_friend(&mut self);
         let transfers = self.rng.chance(60);
         if transfers {
-            sentences::get_treasure(&mut self);
+            plot::get_treasure(&mut self);
         }
         let middle = 3 + self.rng.below(3);
         let hand_over_after = self.rng.below(middle);
         let mut handed_over = false;
         for index in 0..middle {
-            sentences::event(&mut self);
+            events::event(&mut self);
             if transfers && index == hand_over_after {
-                handed_over = sentences::hand_over(&mut self);
+                handed_over = plot::hand_over(&mut self);
             }
         }
         if transfers {
-            sentences::keep(&mut self, handed_over);
+            plot::keep(&mut self, handed_over);
         } else if self.rng.chance(60) {
-            sentences::go_home(&mut self);
+            plot::go_home(&mut self);
         }
         openers::close(&mut self, opener);
         self.writer
