@@ -13,6 +13,8 @@ pub struct TrainState {
     pub step: usize,
     /// Seed of the run.
     pub seed: u64,
+    /// Examples in an epoch; with another number the cursor would mean something else.
+    pub epoch_len: usize,
     /// Next example to train on.
     pub cursor: Cursor,
     /// Best evaluation so far.
@@ -21,10 +23,11 @@ pub struct TrainState {
 
 impl TrainState {
     /// The state before the first update.
-    pub fn start(seed: u64) -> Self {
+    pub fn start(seed: u64, epoch_len: usize) -> Self {
         Self {
             step: 0,
             seed,
+            epoch_len,
             cursor: Cursor::default(),
             best: None,
         }
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_lowest_loss_is_the_best() {
-        let mut state = TrainState::start(1);
+        let mut state = TrainState::start(1, 10);
         state.step = 10;
         assert!(state.note_evaluation(3.0));
         state.step = 20;

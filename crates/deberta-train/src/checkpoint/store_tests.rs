@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::checkpoint::Best;
 
 fn checkpoint(step: usize) -> Checkpoint {
-    let mut state = TrainState::start(7);
+    let mut state = TrainState::start(7, 100);
     state.step = step;
-    state.cursor = state.cursor.advance(step * 8, 100);
+    state.cursor = state.cursor.advance(step * 8, state.epoch_len);
     Checkpoint {
         state,
         config: serde_json::json!({ "peak_lr": 3e-4, "steps": 20 }),

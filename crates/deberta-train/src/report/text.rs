@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_page_compares_the_model_with_its_baselines() {
-        let mut state = TrainState::start(1);
+        let mut state = TrainState::start(1, 10);
         state.step = 200;
         state.best = Some(Best {
             step: 150,

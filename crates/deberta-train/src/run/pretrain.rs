@@ -13,7 +13,7 @@ use deberta_model::DebertaForMaskedLm;
 use super::data::{EvaluationLoader, LoaderStatus, StepLoader};
 use super::display::{Display, with_display, with_metrics};
 use super::log::MetricsLog;
-use super::resume::{check_unchanged, restore};
+use super::resume::{check_same_length, check_unchanged, restore};
 use super::step_loop::{Components, LoopResult, StepLoop};
 use super::{MlmSource, PretrainConfig, RunReport, TrainError};
 use crate::checkpoint::storage::write_atomic;
@@ -75,27 +75,32 @@ pub fn pretrain<B: DebertaAutodiffBackend>(
     let run_dir = &options.run_dir;
     fs::create_dir_all(run_dir).map_err(TrainError::io(run_dir))?;
     let store = CheckpointStore::open(run_dir, config.run.keep_last)?;
-    let restored = find_checkpoint(&store, options)?;
+    let restored = find_checkpoint(&store, options, data)?;
     let resolved = write_config(config, run_dir, restored.as_ref())?;
+
+    let resumed_from = restored.as_ref().map(|it| it.checkpoint.state.step);
+    let rejected = restored
+        .iter()
+        .flat_map(|it| &it.rejected)
+        .map(ToString::to_string)
+        .collect();
 
     let objective = MlmObjective {
         model: config.model.init_masked_lm(config.run.seed, device)?,
     };
     let optimizer = config.optimizer.init::<B, MlmObjective<B>>();
-    let (objective, optimizer, state) = match &restored {
-        None => (objective, optimizer, TrainState::start(config.run.seed)),
+    let (objective, optimizer, state) = match restored {
+        None => {
+            let state = TrainState::start(config.run.seed, data.train.len());
+            (objective, optimizer, state)
+        }
         Some(restored) => restore(restored, objective, optimizer, device)?,
     };
-
-    let resumed_from = restored
-        .as_ref()
-        .map(|restored| restored.checkpoint.state.step);
     let loaders = LoaderStatus::default();
     let strategy = Arc::new(StepLoop {
         device: device.clone(),
         run: config.run.clone(),
         max_grad_norm: config.optimizer.max_grad_norm,
-        epoch_len: data.train.len(),
         start: state,
         optimizer: SharedOptimizer::new(optimizer),
         store,
@@ -104,10 +109,7 @@ pub fn pretrain<B: DebertaAutodiffBackend>(
         result: Mutex::new(None),
     });
     let (model, result) = launch(config, data, options, &strategy, objective)?;
-    let rejected = restored
-        .map(|restored| restored.rejected)
-        .unwrap_or_default();
-    let report = RunReport::new(&result, &strategy, &loaders, resumed_from, &rejected);
+    let report = RunReport::new(&result, &strategy, &loaders, resumed_from, rejected);
     Ok(Pretrained {
         model: model.model,
         report,
@@ -171,23 +173,25 @@ fn check_data(data: &PretrainData) -> Result<(), TrainError> {
 fn find_checkpoint(
     store: &CheckpointStore,
     options: &PretrainOptions,
+    data: &PretrainData,
 ) -> Result<Option<Restored>, TrainError> {
-    if options.resume {
-        let restored = store.latest_valid()?;
-        if restored.is_none() {
-            log::warn!(
-                "{} has no checkpoint, starting anew",
-                options.run_dir.display()
-            );
-        }
-        return Ok(restored);
+    if !options.resume {
+        return match store.steps()?.is_empty() {
+            true => Ok(None),
+            false => Err(TrainError::RunExists {
+                path: options.run_dir.clone(),
+            }),
+        };
     }
-    match store.steps()?.is_empty() {
-        true => Ok(None),
-        false => Err(TrainError::RunExists {
-            path: options.run_dir.clone(),
-        }),
+    let restored = store.latest_valid()?;
+    match &restored {
+        Some(restored) => check_same_length(restored, data.train.len())?,
+        None => log::warn!(
+            "{} has no checkpoint, starting anew",
+            options.run_dir.display()
+        ),
     }
+    Ok(restored)
 }
 
 /// Writes the configuration before anything else happens, and returns it as JSON.

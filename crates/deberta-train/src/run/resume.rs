@@ -11,7 +11,7 @@ use super::TrainError;
 use crate::checkpoint::{Restored, TrainState, decode_record};
 
 /// Parts of the configuration without which a checkpoint has no meaning, as JSON pointers.
-const FIXED: [&str; 4] = ["/model", "/data", "/masking", "/run/seed"];
+const FIXED: [&str; 3] = ["/model", "/masking", "/run/seed"];
 
 /// Compares the configuration with that of the checkpoint in `path`.
 ///
@@ -41,6 +41,20 @@ pub(crate) fn check_unchanged(now: &Value, then: &Value, path: &Path) -> Result<
         log::warn!("the run goes on with `{field}` = {now}, it was {then}");
     }
     Ok(())
+}
+
+/// Compares the number of training examples, which gives the cursor its meaning.
+pub(crate) fn check_same_length(restored: &Restored, epoch_len: usize) -> Result<(), TrainError> {
+    let then = restored.checkpoint.state.epoch_len;
+    match then == epoch_len {
+        true => Ok(()),
+        false => Err(TrainError::Changed {
+            field: "number of training examples".to_owned(),
+            now: epoch_len.to_string(),
+            then: then.to_string(),
+            path: restored.path.clone(),
+        }),
+    }
 }
 
 struct Change {
@@ -77,7 +91,7 @@ fn differences(path: &str, now: Option<&Value>, then: Option<&Value>, changes: &
 
 /// Loads parameters and moments of a checkpoint.
 pub(crate) fn restore<B, M, O>(
-    restored: &Restored,
+    restored: Restored,
     module: M,
     optimizer: O,
     device: &B::Device,
@@ -87,14 +101,13 @@ where
     M: AutodiffModule<B>,
     O: Optimizer<M, B>,
 {
-    let checkpoint = &restored.checkpoint;
-    let model = decode_record::<B, M::Record>("model", checkpoint.model.clone(), device)?;
-    let moments = decode_record::<B, O::Record>("optimizer", checkpoint.optimizer.clone(), device)?;
-    let state = checkpoint.state.clone();
+    let checkpoint = restored.checkpoint;
+    let model = decode_record::<B, M::Record>("model", checkpoint.model, device)?;
+    let moments = decode_record::<B, O::Record>("optimizer", checkpoint.optimizer, device)?;
     Ok((
         module.load_record(model),
         optimizer.load_record(moments),
-        state,
+        checkpoint.state,
     ))
 }
 

@@ -123,7 +123,7 @@ where
         self.window.add(output.item, norm);
         self.state.step += 1;
         let examples = plan.run.examples_per_step();
-        self.state.cursor = self.state.cursor.advance(examples, plan.epoch_len);
+        self.state.cursor = self.state.cursor.advance(examples, self.state.epoch_len);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use burn::tensor::backend::AutodiffBackend;
 
 use super::data::LoaderStatus;
 use super::step_loop::{LoopResult, StepLoop};
-use crate::checkpoint::{CheckpointError, TrainState};
+use crate::checkpoint::TrainState;
 use crate::objective::Tally;
 
 /// How a run went, as far as this process took part in it.
@@ -42,7 +42,7 @@ impl RunReport {
         strategy: &StepLoop<B, M>,
         loaders: &LoaderStatus,
         resumed_from: Option<usize>,
-        rejected: &[CheckpointError],
+        rejected_checkpoints: Vec<String>,
     ) -> Self {
         Self {
             state: result.state.clone(),
@@ -50,7 +50,7 @@ impl RunReport {
             evaluation: result.evaluation,
             checkpoint: strategy.store.path(result.state.step),
             resumed_from,
-            rejected_checkpoints: rejected.iter().map(ToString::to_string).collect(),
+            rejected_checkpoints,
             tokens: result.tokens,
             training_time: result.training,
             data_wait: result.waiting,

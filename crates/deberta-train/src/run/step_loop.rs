@@ -32,7 +32,6 @@ pub(crate) struct StepLoop<B: AutodiffBackend, M: AutodiffModule<B>> {
     pub(crate) device: B::Device,
     pub(crate) run: RunConfig,
     pub(crate) max_grad_norm: Option<f64>,
-    pub(crate) epoch_len: usize,
     pub(crate) start: TrainState,
     /// The handle beside the one that the Learner owns.
     pub(crate) optimizer: SharedOptimizer<AdamW<M, B>>,

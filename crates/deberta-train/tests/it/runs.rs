@@ -117,6 +117,21 @@ fn another_network_cannot_resume() {
 }
 
 #[test]
+fn other_data_cannot_resume() {
+    let run = tempfile::tempdir().unwrap();
+    train(&config(2), &data(), run.path(), false).unwrap();
+    let changed = PretrainData {
+        train: Arc::new(Repeating::new(49)),
+        ..data()
+    };
+    let message = train(&config(4), &changed, run.path(), true)
+        .unwrap_err()
+        .to_string();
+    assert!(message.starts_with("`number of training examples` is 49, but the run in"));
+    assert!(message.ends_with("was started with 50"));
+}
+
+#[test]
 fn unreadable_examples_end_the_run_with_their_reason() {
     let run = tempfile::tempdir().unwrap();
     let mut broken = Repeating::new(50);
