@@ -1,4 +1,21 @@
-//! Text to batches for DeBERTa.
+//! Text to training examples for DeBERTa. Knows no model and no tensor library.
+//!
+//! ```text
+//! corpus      files of text, JSON Lines, Parquet; texts in memory; the built-in language
+//!   ↓         documents, streamed
+//! tokenizer   SentencePiece, byte-level BPE, tokenizer.json; opened or trained
+//!   ↓         ids
+//! packing     [CLS] … [SEP] sequences in memory-mapped Arrow shards, written once
+//!   ↓         examples by number
+//! masking     what the model sees and what it has to guess, by seed, epoch and number
+//! ```
+//!
+//! [`ngram_baseline`] scores the same masked examples by counting neighbours: what a model has to
+//! beat. [`corpus::synthetic`] is the language behind the bare command, and a laboratory: it asks
+//! labelled questions, one linguistic phenomenon at a time.
+//!
+//! Everything is deterministic: the same corpus, tokenizer, options and seed give the same
+//! examples on any machine and any number of threads.
 
 pub mod corpus;
 pub mod masking;

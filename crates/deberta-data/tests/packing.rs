@@ -151,7 +151,8 @@ fn the_statistics_add_up() {
         arrow.map(|it| it.metadata().unwrap().len()).sum::<u64>()
     );
     let last = last.unwrap();
-    assert!(calls > 0 && last.bytes_done > 0 && last.bytes_done <= last.bytes_total);
+    assert!(calls > 0 && last.bytes_done > 0 && last.bytes_done == last.bytes_total);
+    assert_eq!((last.examples, last.tokens), (stats.examples, stats.tokens));
     assert_eq!(packed.get(packed.len()), None);
     assert_eq!(packed.seq_len(), 32);
 }

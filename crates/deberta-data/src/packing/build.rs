@@ -112,6 +112,13 @@ fn write_shards(
         writer.push(example)
     })?;
     writer.finish()?;
+    let (examples, tokens) = (stats.examples, stats.tokens);
+    progress(PackProgress {
+        bytes_done: bytes_total,
+        bytes_total,
+        examples,
+        tokens,
+    });
     stats.dropped_tokens = packer.dropped_tokens;
     stats.skipped = documents.skipped();
     if stats.skipped.total() > 0 {

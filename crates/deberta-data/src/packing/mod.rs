@@ -141,7 +141,7 @@ impl PackOptions {
     }
 }
 
-/// How far packing has come.
+/// How far packing has come; the last report has `bytes_done == bytes_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackProgress {
     /// Bytes of the corpus that were read.

@@ -17,7 +17,7 @@
 //! # Grammar
 //!
 //! ```text
-//! story    = opener hero friend [find] event{3..5} [hand-over, among the events] [keep | home] closer
+//! story    = opener hero friend [find] event{3..5, after a row 1..3} [hand-over, among the events] [keep | home] closer
 //! opener   = row | beside | season | nothing
 //! row      = "Along the road stood the B1, the B2, …, and the B6." + which is the nth (closer: one more)
 //! beside   = "A new B1 opened beside the new B2."  closer: "Many people came to the B1, but few … B2."
@@ -75,7 +75,7 @@ const SAMPLE: u64 = 128;
 pub struct SyntheticConfig {
     /// Another seed, other stories. Default: 0
     pub seed: u64,
-    /// Stories to train on, of about 450 bytes each. Default: 12 000
+    /// Stories to train on, of about 420 bytes each. Default: 12 000
     pub train_stories: u64,
     /// Stories held out. Default: 400
     pub held_out_stories: u64,

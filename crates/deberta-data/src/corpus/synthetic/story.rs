@@ -35,7 +35,13 @@ impl Teller {
         if transfers {
             plot::get_treasure(&mut self);
         }
-        let middle = 3 + self.rng.below(3);
+        // A row takes three sentences itself; stories of all kinds should fit 128 tokens.
+        let least = if matches!(opener, openers::Opener::Row { .. }) {
+            1
+        } else {
+            3
+        };
+        let middle = least + self.rng.below(3);
         let hand_over_after = self.rng.below(middle);
         let mut handed_over = false;
         for index in 0..middle {
