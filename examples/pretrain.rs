@@ -18,6 +18,10 @@ use deberta::pretrain::{self, PretrainJob, PretrainOutcome, Progress, RunOptions
 use deberta::train::run::{Display, stop_on_ctrl_c};
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// Keeps freed memory for the next step; the system's allocator would return and fault it in anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Pre-trains a DeBERTa from raw text.
 ///
 /// Without options: a small model on a built-in language, some minutes on two cores.
@@ -93,12 +97,18 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Settings from the file, then from the flags.
+/// Settings from the file or the run to resume, then from the flags.
 fn job(args: &Args) -> anyhow::Result<PretrainJob> {
-    let mut job = match (&args.config, &args.size) {
-        (Some(path), _) => PretrainJob::open(path)?,
-        (None, None) if args.corpus.is_empty() => PretrainJob::demo(),
-        (None, size) => {
+    let begun = if args.resume {
+        PretrainJob::of_run(&args.out)?
+    } else {
+        None
+    };
+    let mut job = match (&args.config, begun, &args.size) {
+        (Some(path), ..) => PretrainJob::open(path)?,
+        (None, Some(begun), _) => begun,
+        (None, None, None) if args.corpus.is_empty() => PretrainJob::demo(),
+        (None, None, size) => {
             let size = size.as_deref().unwrap_or("nano");
             PretrainJob::on_corpus(args.corpus.clone(), size)?
         }
@@ -191,18 +201,20 @@ fn summarise(outcome: &PretrainOutcome, out: &Path) {
         println!("report:     {}", files.text.display());
     }
     println!(
-        "to go on after an interruption: the same command with --resume (run folder {})",
+        "resume:     cargo run --release --example pretrain -- --out {} --resume",
         out.display()
     );
 }
 
-/// One sentence per phenomenon of the built-in language, from stories never trained on.
+/// The shortest of some probes per phenomenon of the built-in language, never trained on.
 fn probe_sentences(config: SyntheticConfig) -> Vec<String> {
     let language = SyntheticLanguage::new(config);
     ProbeKind::ALL
         .into_iter()
-        .filter_map(|kind| language.probes(kind, 1).next())
-        .map(|probe| probe.text)
+        .filter_map(|kind| {
+            let probes = language.probes(kind, 1).take(50);
+            probes.map(|probe| probe.text).min_by_key(String::len)
+        })
         .take(5)
         .collect()
 }

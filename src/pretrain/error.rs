@@ -30,6 +30,14 @@ pub enum PretrainError {
         /// What is wrong.
         message: String,
     },
+    /// A resumed run with other text.
+    #[error("`{setting}` is not as in {}: a run is resumed on the text it began with", path.display())]
+    Changed {
+        /// The job that the run began with.
+        path: PathBuf,
+        /// The part of the job that differs.
+        setting: &'static str,
+    },
     /// A model size that does not exist.
     #[error("unknown model size `{name}`, expected one of {}", expected.join(", "))]
     UnknownSize {

@@ -167,10 +167,10 @@ impl PretrainJob {
                     ..ScheduleConfig::default()
                 },
                 run: RunConfig {
-                    steps: 900,
+                    steps: 1000,
                     batch_size: 16,
-                    eval_every: 150,
-                    save_every: 150,
+                    eval_every: 200,
+                    save_every: 200,
                     ..RunConfig::default()
                 },
             },
@@ -199,7 +199,6 @@ impl PretrainJob {
                 model,
                 ..demo.train
             },
-            ..demo
         })
     }
 
@@ -214,6 +213,16 @@ impl PretrainJob {
             path: path.into(),
             message: error.to_string(),
         })
+    }
+
+    /// The job that the run in `run_dir` began with; `None` if there is no run.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn of_run(run_dir: &Path) -> Result<Option<Self>, PretrainError> {
+        let path = run_dir.join(super::JOB_FILE);
+        path.exists().then(|| Self::open(&path)).transpose()
     }
 
     /// The job with one setting changed, `train.run.steps=200`.

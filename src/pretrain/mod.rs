@@ -81,6 +81,9 @@ pub fn run<B: DebertaAutodiffBackend>(
     fs::create_dir_all(run_dir).map_err(PretrainError::io(run_dir))?;
     let tokenizer = Arc::new(prepare::tokenizer(job, run_dir, progress)?);
     let job = job.resolved(tokenizer.as_ref());
+    if options.resume {
+        check_same_text(&job, run_dir)?;
+    }
     job.write(&run_dir.join(JOB_FILE))?;
 
     let [train, held_out] = prepare::shards(&job, run_dir, tokenizer.as_ref(), progress)?;
@@ -126,6 +129,25 @@ pub fn run<B: DebertaAutodiffBackend>(
         outcome.files = Some(files);
     }
     Ok(outcome)
+}
+
+/// A resumed run must go on with the text it began with; what else may not change, training checks.
+fn check_same_text(job: &PretrainJob, run_dir: &Path) -> Result<(), PretrainError> {
+    let path = run_dir.join(JOB_FILE);
+    if !path.exists() {
+        return Ok(());
+    }
+    let begun = PretrainJob::open(&path)?;
+    let setting = if job.corpus != begun.corpus {
+        "corpus"
+    } else if job.tokenizer != begun.tokenizer {
+        "tokenizer"
+    } else if job.packing != begun.packing {
+        "packing"
+    } else {
+        return Ok(());
+    };
+    Err(PretrainError::Changed { path, setting })
 }
 
 /// Fits n-gram predictors on the training examples and asks them for the masked held-out tokens.

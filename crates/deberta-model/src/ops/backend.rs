@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 
 /// A Burn backend that runs DeBERTa.
 ///

@@ -49,7 +49,7 @@ fn facts(report: &RunReport) -> String {
     }
     if training > 0.0 {
         facts += &format!(
-            "- this session: {} tokens in {training:.1} s of training, {:.0} tokens per second\n\
+            "- this process: {} tokens in {training:.1} s of training, {:.0} tokens per second\n\
              - data: {:.2} % of the training time spent waiting, {:.2} % worked on a thread beside\n",
             report.tokens,
             report.tokens_per_second(),
@@ -120,7 +120,7 @@ Measured on the masked tokens of the held-out examples.
 
 - latest checkpoint: `run/checkpoints/step-0000200`
 - best evaluation: 1.5000 nats at step 150
-- this session: 12000 tokens in 8.0 s of training, 1500 tokens per second
+- this process: 12000 tokens in 8.0 s of training, 1500 tokens per second
 - data: 0.25 % of the training time spent waiting, 0.75 % worked on a thread beside
 - resumed from step 100
 ";

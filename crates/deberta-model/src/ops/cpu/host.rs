@@ -53,6 +53,7 @@ impl HostBackend for burn::backend::Flex {
 #[cfg(feature = "ndarray")]
 impl HostBackend for burn::backend::NdArray<f32> {
     fn floats(tensor: &FloatTensor<Self>) -> Floats<'_> {
+        use burn::tensor::ops::FloatTensorOps;
         let data = read(try_read_sync(Self::float_into_data(tensor.clone())));
         Cow::Owned(data.iter::<f32>().collect())
     }

@@ -12,6 +12,7 @@ use super::softmax;
 use super::tile::{Into, Matrix, SharedOutput, matmul};
 use super::{Inputs, Shape};
 use crate::ops::cpu::math::dispatch;
+use crate::ops::cpu::math::exp;
 
 /// Tasks to aim for; each keeps its own sum of the position gradients.
 const TASKS: usize = 48;
@@ -243,7 +244,7 @@ impl Buffers {
                                 (0_u32..).zip(scores.iter_mut().zip(d_scores))
                             {
                                 let factor = if pattern.keeps(key) { keep } else { 0.0 };
-                                let prob = softmax::exp(*score - pass.lse[row]);
+                                let prob = exp(*score - pass.lse[row]);
                                 *d_score = prob * (*d_score * factor - dot);
                                 *score = prob * factor;
                             }

@@ -2,37 +2,10 @@
 //!
 //! A score of minus infinity is a masked one: its probability is exactly zero. NaN stays NaN.
 
+use crate::ops::cpu::math::exp;
+
 /// Running results per row: as many as the widest vector registers hold floats.
 pub(super) const LANES: usize = 16;
-
-/// Below this, the exponential is a subnormal number or zero; it is taken as zero.
-const SMALLEST: f32 = -87.3;
-
-/// `e^x` for `x` at most a little above zero, to about one unit in the last place.
-///
-/// No fused multiply-add: without hardware for it, it would be a function call.
-#[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
-    // Adding 1.5 · 2^23 rounds to whole numbers; the extra 127 leaves the exponent of 2^n, biased
-    // as floats store it, in the low bits.
-    const ROUND: f32 = 12_582_912.0 + 127.0;
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-
-    let clamped = if x < SMALLEST { SMALLEST } else { x };
-    let biased = clamped * std::f32::consts::LOG2_E + ROUND;
-    let n = biased - ROUND;
-    let r = (clamped - n * LN_2_HIGH) - n * LN_2_LOW;
-    let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_199_9e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 0.5;
-    let power = f32::from_bits(biased.to_bits() << 23);
-    let value = (p * (r * r) + r + 1.0) * power;
-    if x < SMALLEST { 0.0 } else { value }
-}
 
 /// Turns scores into `e^(score - max)`; gives the maximum and the sum.
 ///
