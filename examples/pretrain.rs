@@ -13,6 +13,7 @@ use burn::train::Interrupter;
 use clap::Parser;
 use deberta::backend::{DEFAULT_BACKEND_NAME, DefaultAutodiffBackend, DefaultBackend};
 use deberta::data::corpus::synthetic::{ProbeKind, SyntheticConfig, SyntheticLanguage};
+use deberta::data::tokenizer::Tokenize;
 use deberta::pipeline::FillMask;
 use deberta::pretrain::{self, PretrainJob, PretrainOutcome, Progress, RunOptions, Stage};
 use deberta::train::run::{Display, stop_on_ctrl_c};
@@ -87,12 +88,14 @@ fn main() -> anyhow::Result<()> {
     )?;
     summarise(&outcome, &args.out);
     if let Some(model_dir) = &outcome.model_dir {
+        let fill = FillMask::<DefaultBackend>::open(model_dir, &device)
+            .context("the model that was just saved does not load")?;
         let texts = if args.fill.is_empty() && job.corpus.paths.is_empty() {
-            probe_sentences(job.corpus.synthetic)
+            probe_sentences(job.corpus.synthetic, &fill)
         } else {
             args.fill.clone()
         };
-        fill_masks(model_dir, &texts)?;
+        fill_masks(&fill, &texts)?;
     }
     Ok(())
 }
@@ -206,25 +209,30 @@ fn summarise(outcome: &PretrainOutcome, out: &Path) {
     );
 }
 
-/// The shortest of some probes per phenomenon of the built-in language, never trained on.
-fn probe_sentences(config: SyntheticConfig) -> Vec<String> {
+/// One sentence per phenomenon of the built-in language, never trained on, that the model can take.
+fn probe_sentences(config: SyntheticConfig, fill: &FillMask<DefaultBackend>) -> Vec<String> {
     let language = SyntheticLanguage::new(config);
+    let fits = |text: &String| {
+        let tokens = fill
+            .tokenizer()
+            .encode_ids(text)
+            .map_or(usize::MAX, |ids| ids.len() + 2);
+        fill.max_tokens().is_none_or(|limit| tokens <= limit)
+    };
     ProbeKind::ALL
         .into_iter()
         .filter_map(|kind| {
-            let probes = language.probes(kind, 1).take(50);
-            probes.map(|probe| probe.text).min_by_key(String::len)
+            let probes = language.probes(kind, 1).take(50).map(|probe| probe.text);
+            probes.filter(fits).min_by_key(String::len)
         })
         .take(5)
         .collect()
 }
 
-fn fill_masks(model_dir: &Path, texts: &[String]) -> anyhow::Result<()> {
+fn fill_masks(fill: &FillMask<DefaultBackend>, texts: &[String]) -> anyhow::Result<()> {
     if texts.is_empty() {
         return Ok(());
     }
-    let fill = FillMask::<DefaultBackend>::open(model_dir, &Default::default())
-        .context("the model that was just saved does not load")?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     println!();
     for (text, masks) in texts.iter().zip(fill.predict(&texts, 3)?) {

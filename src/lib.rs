@@ -17,3 +17,8 @@ pub mod pretrain;
 pub use deberta_data as data;
 pub use deberta_model as model;
 pub use deberta_train as train;
+
+/// Compiles the program in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

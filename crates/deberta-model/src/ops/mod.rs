@@ -85,13 +85,7 @@ pub(crate) fn linear<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    match &linear.bias {
-        Some(bias) if B::fuses(x.dtype()) => {
-            let inputs = vec![primitive(product(linear, x)), primitive(bias.val())];
-            call(FusedCall::AddBias, inputs)
-        }
-        _ => linear.forward(x),
-    }
+    fused_linear(linear, FusedCall::AddBias, &x).unwrap_or_else(|| linear.forward(x))
 }
 
 /// `gelu(x W + b)` for `x` `[..., d_input]`.
@@ -99,13 +93,18 @@ pub(crate) fn linear_gelu<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    match &linear.bias {
-        Some(bias) if B::fuses(x.dtype()) => {
-            let inputs = vec![primitive(product(linear, x)), primitive(bias.val())];
-            call(FusedCall::BiasGelu, inputs)
-        }
-        _ => gelu(linear.forward(x)),
-    }
+    fused_linear(linear, FusedCall::BiasGelu, &x).unwrap_or_else(|| gelu(linear.forward(x)))
+}
+
+/// The matrix product, then `bias_call` on it and the bias; `None` without a bias or a kernel.
+fn fused_linear<B: DebertaBackend, const D: usize>(
+    linear: &Linear<B>,
+    bias_call: FusedCall<B>,
+    x: &Tensor<B, D>,
+) -> Option<Tensor<B, D>> {
+    let bias = linear.bias.as_ref().filter(|_| B::fuses(x.dtype()))?;
+    let inputs = vec![primitive(product(linear, x.clone())), primitive(bias.val())];
+    Some(call(bias_call, inputs))
 }
 
 /// `LN(dropout(x W + b) + residual)`, the end of both halves of a layer.

@@ -11,36 +11,34 @@ const ROWS: usize = 64;
 
 /// `x + bias`, row by row.
 pub(super) fn add_bias(x: &[f32], bias: &[f32]) -> Vec<f32> {
-    map_rows(x, bias.len(), |_, x, out| {
-        dispatch(
-            #[inline(always)]
-            || {
-                for (x, out) in x
-                    .chunks_exact(bias.len())
-                    .zip(out.chunks_exact_mut(bias.len()))
-                {
-                    for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
-                        *out = x + bias;
-                    }
-                }
-            },
-        );
-    })
+    map_biased(
+        x,
+        bias,
+        #[inline(always)]
+        |h| h,
+    )
 }
 
 /// `gelu(x + bias)`, row by row.
 pub(super) fn bias_gelu(x: &[f32], bias: &[f32]) -> Vec<f32> {
-    map_rows(x, bias.len(), |_, x, out| {
+    map_biased(
+        x,
+        bias,
+        #[inline(always)]
+        |h| h * normal(h).0,
+    )
+}
+
+/// `f(x + bias)`, row by row.
+fn map_biased(x: &[f32], bias: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+    let width = bias.len();
+    map_rows(x, width, |_, x, out| {
         dispatch(
             #[inline(always)]
             || {
-                for (x, out) in x
-                    .chunks_exact(bias.len())
-                    .zip(out.chunks_exact_mut(bias.len()))
-                {
+                for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
                     for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
-                        let h = x + bias;
-                        *out = h * normal(h).0;
+                        *out = f(x + bias);
                     }
                 }
             },
