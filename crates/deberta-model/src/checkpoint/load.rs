@@ -15,6 +15,7 @@ use super::names::{FUSED_PROJECTION, from_hub, is_tied_copy};
 use super::{CONFIG_FILE, CheckpointError, WEIGHTS_FILE, io_error};
 use crate::config::{AbsolutePositions, DebertaConfig};
 use crate::heads::masked_lm::DebertaForMaskedLm;
+use crate::heads::{HeadConfig, TaskModel};
 use crate::hf_config::HfConfig;
 use crate::model::DebertaModel;
 use crate::relative_position::LongDistance;
@@ -30,12 +31,13 @@ pub enum Compatibility {
 }
 
 /// Tensors of heads, which a bare encoder leaves aside.
-const HEADS: [&str; 5] = [
+const HEADS: [&str; 6] = [
     "lm_head.",
     "mask_predictions.",
     "pooler.",
     "classifier.",
     "qa_outputs.",
+    "proj.",
 ];
 
 /// The table that only the mask decoder reads, unless positions are added to the input.
@@ -90,8 +92,47 @@ pub fn load_masked_lm<B: Backend>(
     Ok((model, config))
 }
 
+/// Loads a network with a task head from a checkpoint folder.
+///
+/// Other heads in the file are left aside. A position table that only the mask decoder reads is
+/// left aside too.
+///
+/// # Errors
+///
+/// If a file is missing or malformed, or names or shapes do not fit; a folder without this head
+/// lists its parameters as missing.
+pub fn load_task_model<B: Backend, M: TaskModel<B>>(
+    dir: &Path,
+    compatibility: Compatibility,
+    device: &B::Device,
+) -> Result<(M, DebertaConfig, HeadConfig), CheckpointError> {
+    let file = HfConfig::open(&dir.join(CONFIG_FILE))?;
+    let config = typed_config(&file, dir, compatibility)?;
+    let head = file
+        .to_head_config()
+        .map_err(|source| config_error(dir, source))?;
+    let mut model =
+        M::init(&config, &head, 0, device).map_err(|source| config_error(dir, source))?;
+    let mut ignored: Vec<&str> = HEADS.to_vec();
+    ignored.retain(|name| !M::PARAMETERS.contains(name));
+    if config.absolute_positions == AbsolutePositions::None {
+        ignored.push(POSITION_TABLE);
+    }
+    let path = dir.join(WEIGHTS_FILE);
+    load_into::<B, _>(&mut model, &config, &path, Prefix::Kept, &ignored)?;
+    Ok((model, config, head))
+}
+
 fn open_config(dir: &Path, compatibility: Compatibility) -> Result<DebertaConfig, CheckpointError> {
     let file = HfConfig::open(&dir.join(CONFIG_FILE))?;
+    typed_config(&file, dir, compatibility)
+}
+
+fn typed_config(
+    file: &HfConfig,
+    dir: &Path,
+    compatibility: Compatibility,
+) -> Result<DebertaConfig, CheckpointError> {
     let mut config = file
         .to_config()
         .map_err(|source| config_error(dir, source))?;

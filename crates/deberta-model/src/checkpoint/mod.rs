@@ -8,8 +8,8 @@ mod load;
 mod names;
 mod save;
 
-pub use load::{Compatibility, load_masked_lm, load_model};
-pub use save::{hub_tensors, save_masked_lm};
+pub use load::{Compatibility, load_masked_lm, load_model, load_task_model};
+pub use save::{hub_tensors, save_masked_lm, save_task_model};
 
 /// File name of the configuration.
 pub const CONFIG_FILE: &str = "config.json";

@@ -16,6 +16,7 @@ use super::names::{FUSED_PROJECTION, to_hub};
 use super::{CONFIG_FILE, CheckpointError, WEIGHTS_FILE, io_error};
 use crate::config::{DebertaConfig, Family};
 use crate::heads::masked_lm::DebertaForMaskedLm;
+use crate::heads::{HeadConfig, TaskModel};
 use crate::hf_config::HfConfig;
 
 /// Saves a masked language model as `config.json` and `model.safetensors` (f32).
@@ -31,17 +32,52 @@ pub fn save_masked_lm<B: Backend>(
     config: &DebertaConfig,
     dir: &Path,
 ) -> Result<(), CheckpointError> {
-    std::fs::create_dir_all(dir).map_err(|source| io_error(dir, source))?;
     let mut file = HfConfig::from_config(config);
-    let architecture = match config.family {
-        Family::V1 => "DebertaForMaskedLM",
-        Family::V2 => "DebertaV2ForMaskedLM",
+    set_architecture(&mut file, config, "ForMaskedLM");
+    file.other.insert("legacy".into(), Value::Bool(false));
+    save(model, config, file, dir)
+}
+
+/// Saves a network with a task head as `config.json` and `model.safetensors` (f32).
+///
+/// transformers reads the folder if it has the head; see
+/// [`TRANSFORMERS_CLASS`](TaskModel::TRANSFORMERS_CLASS). Both files are written beside their names
+/// and renamed when complete.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub fn save_task_model<B: Backend, M: TaskModel<B>>(
+    model: &M,
+    config: &DebertaConfig,
+    head: &HeadConfig,
+    dir: &Path,
+) -> Result<(), CheckpointError> {
+    let mut file = HfConfig::from_config(config);
+    file.set_head_config(head);
+    if let Some(class) = M::TRANSFORMERS_CLASS {
+        set_architecture(&mut file, config, class);
+    }
+    save(model, config, file, dir)
+}
+
+fn set_architecture(file: &mut HfConfig, config: &DebertaConfig, class: &str) {
+    let family = match config.family {
+        Family::V1 => "Deberta",
+        Family::V2 => "DebertaV2",
     };
     file.other
-        .insert("architectures".into(), json!([architecture]));
-    file.other.insert("legacy".into(), Value::Bool(false));
-    file.other.insert("dtype".into(), json!("float32"));
+        .insert("architectures".into(), json!([format!("{family}{class}")]));
+}
 
+fn save<B: Backend, M: Module<B>>(
+    model: &M,
+    config: &DebertaConfig,
+    mut file: HfConfig,
+    dir: &Path,
+) -> Result<(), CheckpointError> {
+    std::fs::create_dir_all(dir).map_err(|source| io_error(dir, source))?;
+    file.other.insert("dtype".into(), json!("float32"));
     let path = dir.join(WEIGHTS_FILE);
     let tensors = hub_tensors::<B, _>(model, config)
         .map_err(|(name, problem)| CheckpointError::Tensor {

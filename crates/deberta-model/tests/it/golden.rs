@@ -2,7 +2,6 @@
 //!
 //! `scripts/golden` makes the fixtures.
 
-use burn::backend::{Autodiff, Flex, NdArray};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
@@ -14,25 +13,9 @@ use deberta_model::relative_position::{LongDistance, RelativePositionConfig};
 use deberta_model::{DebertaBackend, DebertaInput, MaskedLmInput};
 
 use crate::support::{
-    F32, F64, Fixture, Tolerances, assert_close, assert_gradients, assert_real_rows_close,
-    fixture_dir, to_f64,
+    F32, Fixture, NdArrayF64, Tolerances, assert_close, assert_gradients, assert_real_rows_close,
+    fixture_dir, on_every_backend, to_f64,
 };
-
-type FlexF32 = Autodiff<Flex>;
-type NdArrayF32 = Autodiff<NdArray<f32>>;
-type NdArrayF64 = Autodiff<NdArray<f64>>;
-
-/// Runs one check on every CPU backend, each with its tolerance.
-macro_rules! on_every_backend {
-    ($($name:ident => $check:ident($($argument:expr),*);)*) => {
-        $(#[test]
-        fn $name() {
-            $check::<FlexF32>($($argument,)* F32);
-            $check::<NdArrayF32>($($argument,)* F32);
-            $check::<NdArrayF64>($($argument,)* F64);
-        })*
-    };
-}
 
 on_every_backend! {
     v1_encoder => check_encoder("v1_base_rel");

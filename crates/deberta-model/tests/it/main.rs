@@ -3,5 +3,6 @@
 
 mod checkpoint;
 mod golden;
+mod heads;
 mod invariance;
 mod support;

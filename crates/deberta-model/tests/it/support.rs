@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::backend::{Autodiff, Flex, NdArray};
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -11,6 +12,23 @@ use deberta_model::checkpoint::hub_tensors;
 use deberta_model::encoder::mask_pad_from_lengths;
 use deberta_model::{DebertaConfig, DebertaInput};
 use safetensors::{Dtype, SafeTensors};
+
+pub(crate) type FlexF32 = Autodiff<Flex>;
+pub(crate) type NdArrayF32 = Autodiff<NdArray<f32>>;
+pub(crate) type NdArrayF64 = Autodiff<NdArray<f64>>;
+
+/// Runs one check on every CPU backend, each with its tolerance.
+macro_rules! on_every_backend {
+    ($($name:ident => $check:ident($($argument:expr),*);)*) => {
+        $(#[test]
+        fn $name() {
+            $check::<$crate::support::FlexF32>($($argument,)* $crate::support::F32);
+            $check::<$crate::support::NdArrayF32>($($argument,)* $crate::support::F32);
+            $check::<$crate::support::NdArrayF64>($($argument,)* $crate::support::F64);
+        })*
+    };
+}
+pub(crate) use on_every_backend;
 
 /// Largest differences that a correct implementation may show.
 #[derive(Clone, Copy)]
@@ -130,7 +148,7 @@ impl Fixture {
     /// Real tokens per row, from the attention mask.
     pub(crate) fn lengths(&self) -> Vec<usize> {
         let (mask, shape) = self.ints("inputs.attention_mask");
-        mask.chunks(shape[1])
+        mask.chunks(*shape.last().unwrap())
             .map(|row| row.iter().sum::<i64>() as usize)
             .collect()
     }
