@@ -1,18 +1,18 @@
-//! Reading weights: memory-mapped, renamed, checked, then copied once into the network.
+//! Reading weights: opened lazily, renamed, checked, then copied once into the network.
 
-use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use burn::module::{Module, ParamId};
-use burn::store::{ApplyError, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
+use burn::store::{
+    ApplyError, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot, TensorSnapshotError,
+};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bytes, DType, TensorData};
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use burn::tensor::{DType, TensorData};
 
+use super::files::{StoredTensor, open_weights};
 use super::names::{FUSED_PROJECTION, from_hub, is_tied_copy};
-use super::{CONFIG_FILE, CheckpointError, WEIGHTS_FILE, io_error};
+use super::{CONFIG_FILE, CheckpointError};
 use crate::config::{AbsolutePositions, DebertaConfig};
 use crate::heads::masked_lm::DebertaForMaskedLm;
 use crate::heads::{HeadConfig, TaskModel};
@@ -57,12 +57,12 @@ pub fn load_model<B: Backend>(
     let mut model = config
         .init::<B>(0, device)
         .map_err(|source| config_error(dir, source))?;
-    let path = dir.join(WEIGHTS_FILE);
+    let weights = open_weights(dir)?;
     let mut ignored = HEADS.to_vec();
     if config.absolute_positions == AbsolutePositions::None {
         ignored.push(POSITION_TABLE);
     }
-    load_into::<B, _>(&mut model, &config, &path, Prefix::Removed, &ignored)?;
+    load_into::<B, _>(&mut model, &config, weights, Prefix::Removed, &ignored)?;
     Ok((model, config))
 }
 
@@ -80,15 +80,15 @@ pub fn load_masked_lm<B: Backend>(
     device: &B::Device,
 ) -> Result<(DebertaForMaskedLm<B>, DebertaConfig), CheckpointError> {
     let mut config = open_config(dir, compatibility)?;
-    let path = dir.join(WEIGHTS_FILE);
-    if config.absolute_positions == AbsolutePositions::None && has_position_table(&path)? {
+    let weights = open_weights(dir)?;
+    if config.absolute_positions == AbsolutePositions::None && has_position_table(&weights.1) {
         config.absolute_positions = AbsolutePositions::Decoder;
     }
     let mut model = config
         .init_masked_lm::<B>(0, device)
         .map_err(|source| config_error(dir, source))?;
     let other_heads = &HEADS[1..];
-    load_into::<B, _>(&mut model, &config, &path, Prefix::Kept, other_heads)?;
+    load_into::<B, _>(&mut model, &config, weights, Prefix::Kept, other_heads)?;
     Ok((model, config))
 }
 
@@ -118,8 +118,8 @@ pub fn load_task_model<B: Backend, M: TaskModel<B>>(
     if config.absolute_positions == AbsolutePositions::None {
         ignored.push(POSITION_TABLE);
     }
-    let path = dir.join(WEIGHTS_FILE);
-    load_into::<B, _>(&mut model, &config, &path, Prefix::Kept, &ignored)?;
+    let weights = open_weights(dir)?;
+    load_into::<B, _>(&mut model, &config, weights, Prefix::Kept, &ignored)?;
     Ok((model, config, head))
 }
 
@@ -159,70 +159,30 @@ enum Prefix {
     Removed,
 }
 
-/// A memory-mapped weights file.
-struct Weights {
-    map: Rc<Mmap>,
+fn has_position_table(tensors: &[StoredTensor]) -> bool {
+    tensors.iter().any(|it| it.name.contains(POSITION_TABLE))
 }
 
-impl Weights {
-    #[allow(
-        unsafe_code,
-        reason = "memory-maps the weights instead of copying them"
-    )]
-    fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let file = File::open(path).map_err(|source| io_error(path, source))?;
-        // SAFETY: the map is read-only and its bytes are validated before use. As with every
-        // memory-mapped reader, truncating the file while it is being loaded is not supported.
-        let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))?;
-        Ok(Self { map: Rc::new(map) })
-    }
-
-    fn parse(&self, path: &Path) -> Result<SafeTensors<'_>, CheckpointError> {
-        SafeTensors::deserialize(&self.map).map_err(|source| CheckpointError::Safetensors {
-            path: path.into(),
-            source,
-        })
-    }
-}
-
-fn has_position_table(path: &Path) -> Result<bool, CheckpointError> {
-    let weights = Weights::open(path)?;
-    let tensors = weights.parse(path)?;
-    Ok(tensors
-        .names()
-        .iter()
-        .any(|name| name.contains(POSITION_TABLE)))
-}
-
-/// Copies every tensor of the file into `module`.
+/// Copies every tensor of the folder's weights into `module`.
 fn load_into<B: Backend, M: Module<B>>(
     module: &mut M,
     config: &DebertaConfig,
-    path: &Path,
+    (path, tensors): (PathBuf, Vec<StoredTensor>),
     prefix: Prefix,
     ignored: &[&str],
 ) -> Result<(), CheckpointError> {
-    let weights = Weights::open(path)?;
-    let tensors = weights.parse(path)?;
     let ignores = |name: &str| {
         let bare = name.strip_prefix("deberta.").unwrap_or(name);
         ignored.iter().any(|prefix| bare.starts_with(prefix))
     };
 
     let mut snapshots = Vec::new();
-    for (hub_name, view) in tensors.iter() {
-        let name = from_hub(hub_name);
-        if is_tied_copy(hub_name) || ignores(&name) {
+    for tensor in tensors {
+        let name = from_hub(&tensor.name);
+        if is_tied_copy(&tensor.name) || ignores(&name) {
             continue;
         }
-        let source = Source::new(
-            &weights,
-            view.dtype(),
-            view.shape(),
-            view.data(),
-            hub_name,
-            path,
-        )?;
+        let source = Source::new(tensor)?;
         let name = match prefix {
             Prefix::Kept => name,
             Prefix::Removed => name
@@ -242,7 +202,7 @@ fn load_into<B: Backend, M: Module<B>>(
         return Ok(());
     }
     Err(CheckpointError::Mismatch {
-        path: path.into(),
+        path,
         missing,
         unexpected: result.unused,
         wrong_shape,
@@ -260,67 +220,26 @@ fn describe(error: &ApplyError) -> String {
     }
 }
 
-/// One tensor of the file.
+/// A tensor of a type that parameters have.
 struct Source {
-    map: Rc<Mmap>,
-    start: usize,
-    len: usize,
+    tensor: StoredTensor,
     dtype: DType,
-    shape: Vec<usize>,
-    hub_name: String,
-    path: std::path::PathBuf,
 }
 
 impl Source {
-    fn new(
-        weights: &Weights,
-        dtype: Dtype,
-        shape: &[usize],
-        data: &[u8],
-        hub_name: &str,
-        path: &Path,
-    ) -> Result<Self, CheckpointError> {
-        let dtype = match dtype {
-            Dtype::F64 => DType::F64,
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            other => {
-                return Err(CheckpointError::Tensor {
-                    path: path.into(),
-                    name: hub_name.into(),
-                    problem: format!("has type {other:?}, expected F64, F32, F16 or BF16"),
-                });
-            }
-        };
-        Ok(Self {
-            map: Rc::clone(&weights.map),
-            start: data.as_ptr() as usize - weights.map.as_ptr() as usize,
-            len: data.len(),
-            dtype,
-            shape: shape.to_vec(),
-            hub_name: hub_name.into(),
-            path: path.into(),
-        })
-    }
-
-    fn data(&self) -> TensorData {
-        let bytes = self.map[self.start..self.start + self.len].to_vec();
-        TensorData::from_bytes(Bytes::from_bytes_vec(bytes), self.shape.clone(), self.dtype)
+    fn new(tensor: StoredTensor) -> Result<Self, CheckpointError> {
+        match tensor.dtype {
+            Some(dtype) => Ok(Self { tensor, dtype }),
+            None => Err(tensor.error("has a type other than F64, F32, F16 or BF16".into())),
+        }
     }
 
     /// A lazy tensor in the backend's float type.
     fn snapshot<B: Backend>(self, name: &str) -> TensorSnapshot {
-        let (dtype, shape) = (float_dtype::<B>(), self.shape.clone());
-        let data = move || Ok(self.data().convert_dtype(dtype));
-        TensorSnapshot::from_closure(
-            Rc::new(data),
-            dtype,
-            shape.into(),
-            name.split('.').map(str::to_owned).collect(),
-            Vec::new(),
-            ParamId::new(),
-        )
+        let (dtype, shape) = (float_dtype::<B>(), self.tensor.shape.clone());
+        lazy(name, dtype, shape, move || {
+            Ok(read(&self.tensor)?.convert_dtype(dtype))
+        })
     }
 
     /// v1's `in_proj` `[3 * heads * head_dim, hidden]`: query, key and value rows of each head in
@@ -332,17 +251,15 @@ impl Source {
     ) -> Result<Vec<TensorSnapshot>, CheckpointError> {
         let (heads, head_size) = (config.num_attention_heads, config.attention_head_size);
         let expected = [3 * heads * head_size, config.hidden_size];
-        if self.shape != expected {
-            return Err(CheckpointError::Tensor {
-                path: self.path,
-                name: self.hub_name,
-                problem: format!("has shape {:?}, expected {expected:?}", self.shape),
-            });
+        if self.tensor.shape != expected {
+            let found = &self.tensor.shape;
+            let problem = format!("has shape {found:?}, expected {expected:?}");
+            return Err(self.tensor.error(problem));
         }
-        let fused = Rc::new(self);
-        let block = head_size * config.hidden_size * fused.dtype.size();
+        let block = head_size * config.hidden_size * self.dtype.size();
         let shape = [heads * head_size, config.hidden_size];
-        let dtype = float_dtype::<B>();
+        let (from, to) = (self.dtype, float_dtype::<B>());
+        let fused = Rc::new(self.tensor);
         let parts = ["query_proj", "key_proj", "value_proj"];
         Ok(parts
             .into_iter()
@@ -350,27 +267,44 @@ impl Source {
             .map(|(part, name)| {
                 let fused = Rc::clone(&fused);
                 let data = move || {
-                    let bytes = &fused.map[fused.start..fused.start + fused.len];
-                    let rows = (0..heads).flat_map(|head| {
-                        let start = (3 * head + part) * block;
-                        bytes[start..start + block].iter().copied()
-                    });
-                    let bytes = Bytes::from_bytes_vec(rows.collect());
-                    let data = TensorData::from_bytes(bytes, shape, fused.dtype);
-                    Ok(data.convert_dtype(dtype))
+                    let all = read(&fused)?;
+                    let mut rows = Vec::with_capacity(heads * block);
+                    for head in all.as_bytes().chunks_exact(3 * block) {
+                        rows.extend_from_slice(&head[part * block..(part + 1) * block]);
+                    }
+                    let data = TensorData::from_bytes_vec(rows, shape, from);
+                    Ok(data.convert_dtype(to))
                 };
-                let path = format!("{attention}{name}.weight");
-                TensorSnapshot::from_closure(
-                    Rc::new(data),
-                    dtype,
-                    shape.into(),
-                    path.split('.').map(str::to_owned).collect(),
-                    Vec::new(),
-                    ParamId::new(),
+                lazy(
+                    &format!("{attention}{name}.weight"),
+                    to,
+                    shape.to_vec(),
+                    data,
                 )
             })
             .collect())
     }
+}
+
+fn read(tensor: &StoredTensor) -> Result<TensorData, TensorSnapshotError> {
+    let error = |error: CheckpointError| TensorSnapshotError::DataError(error.to_string());
+    tensor.data().map_err(error)
+}
+
+fn lazy(
+    name: &str,
+    dtype: DType,
+    shape: Vec<usize>,
+    data: impl Fn() -> Result<TensorData, TensorSnapshotError> + 'static,
+) -> TensorSnapshot {
+    TensorSnapshot::from_closure(
+        Rc::new(data),
+        dtype,
+        shape.into(),
+        name.split('.').map(str::to_owned).collect(),
+        Vec::new(),
+        ParamId::new(),
+    )
 }
 
 fn float_dtype<B: Backend>() -> DType {

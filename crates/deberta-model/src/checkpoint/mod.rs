@@ -1,9 +1,15 @@
 //! Weights in the Hub layout: `config.json` and `model.safetensors`.
+//!
+//! Also read: `model.safetensors.index.json` and `pytorch_model.bin.index.json` with their parts,
+//! `pytorch_model.bin` and Microsoft's `pytorch.model.bin`, in f64, f32, f16 or bf16. Of several, the
+//! first in this order is taken: safetensors, safetensors in parts, PyTorch, PyTorch in parts,
+//! Microsoft's.
 
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 
+mod files;
 mod load;
 mod names;
 mod save;
@@ -43,6 +49,22 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What the parser said.
         source: safetensors::SafeTensorError,
+    },
+    /// The weights are not a file that PyTorch wrote, or one that is damaged.
+    #[error("{} is not a valid PyTorch weights file: {problem}", path.display())]
+    PyTorch {
+        /// The weights file.
+        path: PathBuf,
+        /// What the parser said.
+        problem: String,
+    },
+    /// The list of the parts of a large model is not usable.
+    #[error("{} is not a valid list of weights files: {problem}", path.display())]
+    Index {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A tensor cannot be used as it is.
     #[error("{}: tensor `{name}` {problem}", path.display())]
