@@ -5,6 +5,7 @@ use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, Linear};
 use burn::tensor::{Bool, Int, Tensor, backend::Backend};
 
 use crate::config::{AbsolutePositions, DebertaConfig};
+use crate::model::{DebertaInput, Tokens};
 use crate::ops::{self, DebertaBackend};
 use crate::weight_init::{WeightInit, layer_norm};
 
@@ -56,37 +57,22 @@ impl<B: Backend> DebertaEmbeddings<B> {
 }
 
 impl<B: DebertaBackend> DebertaEmbeddings<B> {
-    /// Embeds token ids.
-    ///
-    /// # Shapes
-    ///
-    /// - input_ids, token_type_ids: `[batch, seq_len]`
-    /// - unseen: `[batch, seq_len]`, `true` at padding
-    /// - output: `[batch, seq_len, hidden]`
-    pub fn forward(
-        &self,
-        input_ids: Tensor<B, 2, Int>,
-        token_type_ids: Option<Tensor<B, 2, Int>>,
-        unseen: Option<Tensor<B, 2, Bool>>,
-    ) -> Tensor<B, 3> {
-        let words = self.word_embeddings.forward(input_ids);
-        let sum = self.sum(words, token_type_ids);
-        self.finish(sum, unseen)
+    /// Embeds a batch: `[batch, seq_len, hidden]`, zero at padding.
+    pub fn forward(&self, input: &DebertaInput<B>) -> Tensor<B, 3> {
+        self.finish(self.sum(input), input.mask.unseen_tokens())
     }
 
-    /// The sum before the layer norm, from word vectors `[batch, seq_len, embedding]`.
-    ///
-    /// Without `token_type_ids` every token has type 0.
-    pub fn sum(
-        &self,
-        words: Tensor<B, 3>,
-        token_type_ids: Option<Tensor<B, 2, Int>>,
-    ) -> Tensor<B, 3> {
-        let [batch, seq_len, _] = words.dims();
-        let mut sum = words;
+    /// The sum before the layer norm, `[batch, seq_len, hidden]`.
+    pub fn sum(&self, input: &DebertaInput<B>) -> Tensor<B, 3> {
+        let [batch, seq_len] = input.dims();
+        let mut sum = match &input.tokens {
+            Tokens::Ids(ids) => self.word_embeddings.forward(ids.clone()),
+            Tokens::Vectors(vectors) => vectors.clone(),
+        };
+        let device = sum.device();
         if let Some(table) = &self.token_type_embeddings {
-            let types =
-                token_type_ids.unwrap_or_else(|| Tensor::zeros([batch, seq_len], &sum.device()));
+            let types = input.token_type_ids.clone();
+            let types = types.unwrap_or_else(|| Tensor::zeros([batch, seq_len], &device));
             sum = sum + table.forward(types);
         }
         if let Some(table) = self
@@ -94,11 +80,13 @@ impl<B: DebertaBackend> DebertaEmbeddings<B> {
             .as_ref()
             .filter(|_| self.add_positions)
         {
-            let positions = Tensor::arange(0..seq_len as i64, &sum.device()).unsqueeze();
+            let positions = input.position_ids.clone();
+            let positions =
+                positions.unwrap_or_else(|| Tensor::arange(0..seq_len as i64, &device).unsqueeze());
             sum = sum + table.forward(positions);
         }
         match &self.embed_proj {
-            Some(projection) => projection.forward(sum),
+            Some(projection) => ops::linear(projection, sum),
             None => sum,
         }
     }

@@ -199,7 +199,7 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
     }
 
     /// Normalised live rows of the table, `[live, hidden]`.
-    fn live_rows(&self, relative: &RelativePositions<B>) -> Option<Tensor<B, 2>> {
+    pub fn live_rows(&self, relative: &RelativePositions<B>) -> Option<Tensor<B, 2>> {
         let table = self.rel_embeddings.as_ref()?.weight.val();
         let [_, hidden] = table.dims();
         let rows = table.slice([relative.live.clone(), 0..hidden]);

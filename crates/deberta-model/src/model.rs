@@ -19,24 +19,58 @@ pub struct DebertaModel<B: Backend> {
     pub encoder: DebertaEncoder<B>,
 }
 
-/// A batch of token ids.
+/// What stands for the words of a batch.
+#[derive(Debug, Clone)]
+pub enum Tokens<B: Backend> {
+    /// Token ids `[batch, seq_len]`.
+    Ids(Tensor<B, 2, Int>),
+    /// Vectors in place of rows of the word table, `[batch, seq_len, embedding]`.
+    Vectors(Tensor<B, 3>),
+}
+
+/// A batch of sequences.
 #[derive(Debug, Clone)]
 pub struct DebertaInput<B: Backend> {
-    /// Token ids `[batch, seq_len]`.
-    pub input_ids: Tensor<B, 2, Int>,
+    /// The words.
+    pub tokens: Tokens<B>,
     /// Token types `[batch, seq_len]`; `None` is type 0 everywhere.
     pub token_type_ids: Option<Tensor<B, 2, Int>>,
+    /// Absolute positions `[batch, seq_len]`, for networks that read them, in their input or in the
+    /// mask decoder; `None` counts from 0 in each row. Relative positions follow the order of the
+    /// tokens.
+    pub position_ids: Option<Tensor<B, 2, Int>>,
     /// Which keys each query may see.
     pub mask: AttentionMask<B>,
 }
 
 impl<B: Backend> DebertaInput<B> {
-    /// A batch without padding and with token type 0.
+    /// Token ids `[batch, seq_len]` without padding and with token type 0.
     pub fn new(input_ids: Tensor<B, 2, Int>) -> Self {
+        Self::of(Tokens::Ids(input_ids))
+    }
+
+    /// Word vectors `[batch, seq_len, embedding]` without padding and with token type 0.
+    pub fn from_vectors(vectors: Tensor<B, 3>) -> Self {
+        Self::of(Tokens::Vectors(vectors))
+    }
+
+    fn of(tokens: Tokens<B>) -> Self {
         Self {
-            input_ids,
+            tokens,
             token_type_ids: None,
+            position_ids: None,
             mask: AttentionMask::Full,
+        }
+    }
+
+    /// `[batch, seq_len]`.
+    pub fn dims(&self) -> [usize; 2] {
+        match &self.tokens {
+            Tokens::Ids(ids) => ids.dims(),
+            Tokens::Vectors(vectors) => {
+                let [batch, seq_len, _] = vectors.dims();
+                [batch, seq_len]
+            }
         }
     }
 }
@@ -95,10 +129,6 @@ impl<B: DebertaBackend> DebertaModel<B> {
 
     /// Embedding output `[batch, seq_len, hidden]`.
     pub(crate) fn embed(&self, input: &DebertaInput<B>) -> Tensor<B, 3> {
-        self.embeddings.forward(
-            input.input_ids.clone(),
-            input.token_type_ids.clone(),
-            input.mask.unseen_tokens(),
-        )
+        self.embeddings.forward(input)
     }
 }

@@ -131,7 +131,16 @@ impl<B: DebertaBackend> DebertaForMultipleChoice<B> {
     ///
     /// If the batch is not a multiple of `choices`.
     pub fn forward(&self, input: DebertaInput<B>, choices: usize) -> Tensor<B, 2> {
-        let states = self.deberta.forward(input);
+        self.choose(self.deberta.forward(input), choices)
+    }
+
+    /// Logits `[questions, choices]` of the encoder's last states
+    /// `[questions * choices, seq_len, hidden]`.
+    ///
+    /// # Panics
+    ///
+    /// If the batch is not a multiple of `choices`.
+    pub fn choose(&self, states: Tensor<B, 3>, choices: usize) -> Tensor<B, 2> {
         let [batch, _, _] = states.dims();
         assert!(
             choices > 0 && batch.is_multiple_of(choices),

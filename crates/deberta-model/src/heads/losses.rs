@@ -1,4 +1,4 @@
-//! Losses of the task heads, in nats or squared units.
+//! Losses of the task heads, in nats or squared units; f32 for logits in half precision.
 
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Int, Tensor};
@@ -18,8 +18,8 @@ pub fn classification_loss<B: DebertaBackend>(
 ) -> Tensor<B, 1> {
     let ignored = labels.clone().lower_elem(0);
     let counted = ignored.clone().bool_not().int().sum().clamp_min(1);
-    let dtype = logits.dtype();
     let losses = ops::cross_entropy(logits, labels.mask_fill(ignored.clone(), 0));
+    let dtype = losses.dtype();
     losses.mask_fill(ignored, 0.0).sum() / counted.float().cast(dtype)
 }
 
@@ -33,6 +33,7 @@ pub fn soft_label_loss<B: DebertaBackend>(
     logits: Tensor<B, 2>,
     targets: Tensor<B, 2>,
 ) -> Tensor<B, 1> {
+    let (logits, targets) = (ops::widen(logits), ops::widen(targets));
     (log_softmax(logits, 1) * targets).sum_dim(1).mean().neg()
 }
 
@@ -46,7 +47,7 @@ pub fn regression_loss<B: DebertaBackend>(
     logits: Tensor<B, 2>,
     targets: Tensor<B, 2>,
 ) -> Tensor<B, 1> {
-    let difference = logits - targets;
+    let difference = ops::widen(logits) - ops::widen(targets);
     (difference.clone() * difference).mean()
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn binary_cross_entropy<B: DebertaBackend, const D: usize>(
     logits: Tensor<B, D>,
     targets: Tensor<B, D>,
 ) -> Tensor<B, D> {
+    let (logits, targets) = (ops::widen(logits), ops::widen(targets));
     let positive = log_sigmoid(logits.clone()) * targets.clone();
     let negative = log_sigmoid(logits.neg()) * (targets.neg() + 1.0);
     (positive + negative).neg()

@@ -85,6 +85,19 @@ pub struct MaskedTokens<B: Backend> {
 }
 
 impl<B: Backend> MaskedTokens<B> {
+    /// Every real token of padded sequences of `lengths` tokens.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn all(lengths: &[usize], seq_len: usize, device: &B::Device) -> Self {
+        let positions: Vec<Vec<u32>> = lengths
+            .iter()
+            .map(|&length| (0..length as u32).collect())
+            .collect();
+        Self::new(&positions, seq_len, device)
+    }
+
     /// Tokens at `positions[b]` of each sequence `b`, in the order of the logits.
     ///
     /// # Panics
@@ -193,22 +206,27 @@ impl<B: DebertaBackend> DebertaForMaskedLm<B> {
             (encoder.layers.len(), 0)
         };
         let states = encoder.run(embeddings, &context, layers, Observe::default(), |_| {});
-        self.decode(states, &input.masked, &context, passes)
+        self.decode(states, input, &context, passes)
     }
 
     /// States of the masked tokens after `passes` uses of the last layer.
     fn decode(
         &self,
         states: Tensor<B, 3>,
-        masked: &MaskedTokens<B>,
+        input: &MaskedLmInput<B>,
         context: &EncoderContext<B>,
         passes: usize,
     ) -> Tensor<B, 2> {
+        let MaskedLmInput { tokens, masked } = input;
         let rows = &masked.rows;
         let mut queries = rows.select(states.clone());
         if passes > 0 {
+            let positions = match &tokens.position_ids {
+                Some(ids) => ids.clone().gather(1, rows.positions.clone()),
+                None => rows.positions.clone(),
+            };
             let embeddings = &self.deberta.embeddings;
-            if let Some(positions) = embeddings.absolute_positions(rows.positions.clone()) {
+            if let Some(positions) = embeddings.absolute_positions(positions) {
                 queries = queries + positions;
             }
             let encoder = &self.deberta.encoder;

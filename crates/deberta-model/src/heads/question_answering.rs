@@ -51,7 +51,12 @@ impl<B: Backend> TaskModel<B> for DebertaForQuestionAnswering<B> {
 impl<B: DebertaBackend> DebertaForQuestionAnswering<B> {
     /// Start and end scores.
     pub fn forward(&self, input: DebertaInput<B>) -> SpanLogits<B> {
-        let logits = ops::linear(&self.qa_outputs, self.deberta.forward(input));
+        self.score(self.deberta.forward(input))
+    }
+
+    /// Start and end scores of the encoder's last states `[batch, seq_len, hidden]`.
+    pub fn score(&self, states: Tensor<B, 3>) -> SpanLogits<B> {
+        let logits = ops::linear(&self.qa_outputs, states);
         SpanLogits {
             start: logits.clone().slice_dim(2, 0..1).squeeze_dim(2),
             end: logits.slice_dim(2, 1..2).squeeze_dim(2),

@@ -77,7 +77,12 @@ impl<B: Backend> TaskModel<B> for DebertaForReplacedTokenDetection<B> {
 impl<B: DebertaBackend> DebertaForReplacedTokenDetection<B> {
     /// Logits `[batch, seq_len]`, positive for replaced tokens; those of padding are unspecified.
     pub fn forward(&self, input: DebertaInput<B>) -> Tensor<B, 2> {
-        self.mask_predictions.forward(self.deberta.forward(input))
+        self.detect(self.deberta.forward(input))
+    }
+
+    /// Logits `[batch, seq_len]` of the encoder's last states `[batch, seq_len, hidden]`.
+    pub fn detect(&self, states: Tensor<B, 3>) -> Tensor<B, 2> {
+        self.mask_predictions.forward(states)
     }
 }
 
@@ -93,8 +98,9 @@ pub fn replaced_token_loss<B: DebertaBackend>(
     replaced: Tensor<B, 2, Bool>,
     mask_pad: Tensor<B, 2, Bool>,
 ) -> Tensor<B, 1> {
-    let dtype = logits.dtype();
     let real = mask_pad.clone().bool_not().int().sum().clamp_min(1);
-    let losses = binary_cross_entropy(logits, replaced.float().cast(dtype));
+    let replaced = replaced.float().cast(logits.dtype());
+    let losses = binary_cross_entropy(logits, replaced);
+    let dtype = losses.dtype();
     losses.mask_fill(mask_pad, 0.0).sum() / real.float().cast(dtype)
 }

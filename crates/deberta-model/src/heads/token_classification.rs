@@ -44,8 +44,12 @@ impl<B: Backend> TaskModel<B> for DebertaForTokenClassification<B> {
 impl<B: DebertaBackend> DebertaForTokenClassification<B> {
     /// Logits `[batch, seq_len, labels]`; rows of padding tokens are unspecified.
     pub fn forward(&self, input: DebertaInput<B>) -> Tensor<B, 3> {
-        let states = self.dropout.forward(self.deberta.forward(input));
-        ops::linear(&self.classifier, states)
+        self.classify(self.deberta.forward(input))
+    }
+
+    /// Logits of the encoder's last states `[batch, seq_len, hidden]`.
+    pub fn classify(&self, states: Tensor<B, 3>) -> Tensor<B, 3> {
+        ops::linear(&self.classifier, self.dropout.forward(states))
     }
 }
 
@@ -90,7 +94,12 @@ impl<B: Backend> TaskModel<B> for DebertaForEntityRecognition<B> {
 impl<B: DebertaBackend> DebertaForEntityRecognition<B> {
     /// Logits `[batch, seq_len, labels]`; rows of padding tokens are unspecified.
     pub fn forward(&self, input: DebertaInput<B>) -> Tensor<B, 3> {
-        let states = ops::linear_gelu(&self.proj, self.deberta.forward(input));
+        self.classify(self.deberta.forward(input))
+    }
+
+    /// Logits of the encoder's last states `[batch, seq_len, hidden]`.
+    pub fn classify(&self, states: Tensor<B, 3>) -> Tensor<B, 3> {
+        let states = ops::linear_gelu(&self.proj, states);
         ops::linear(&self.classifier, self.dropout.forward(states))
     }
 }

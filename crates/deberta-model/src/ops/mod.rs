@@ -12,21 +12,13 @@ mod position_terms;
 mod reference;
 
 use burn::nn::{Dropout, LayerNorm, Linear};
-use burn::tensor::{DType, Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
+use burn::tensor::{Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
 
 pub use backend::{
     AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall, Fused, FusedCall, MaskCall,
 };
 pub(crate) use position_terms::{content_to_position, position_to_content};
-pub(crate) use reference::gelu;
-
-/// A score that no softmax notices and every float type can hold.
-pub(crate) fn masked_score(dtype: DType) -> f64 {
-    match dtype {
-        DType::F16 => -6e4,
-        _ => -1e30,
-    }
-}
+pub(crate) use reference::{gelu, widen};
 
 /// Runs a fused operation of the backend.
 fn call<B: DebertaBackend, const D: usize>(
@@ -137,7 +129,11 @@ pub(crate) fn linear_residual_norm<B: DebertaBackend>(
             ];
             call(fused, inputs)
         }
-        _ => layer_norm.forward(dropout.forward(linear.forward(x)) + residual),
+        _ => {
+            let dtype = residual.dtype();
+            let sum = widen(dropout.forward(linear.forward(x))) + widen(residual);
+            reference::norm(layer_norm, epsilon, sum, dtype)
+        }
     }
 }
 
@@ -156,7 +152,10 @@ pub(crate) fn norm<B: DebertaBackend, const D: usize>(
             ];
             call(FusedCall::LayerNorm { epsilon }, inputs)
         }
-        _ => layer_norm.forward(x),
+        _ => {
+            let dtype = x.dtype();
+            reference::norm(layer_norm, epsilon, x, dtype)
+        }
     }
 }
 

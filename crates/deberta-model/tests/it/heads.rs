@@ -17,7 +17,7 @@ use deberta_model::heads::token_classification::{
     DebertaForEntityRecognition, DebertaForTokenClassification,
 };
 use deberta_model::heads::{HeadConfig, ProblemType, TaskModel};
-use deberta_model::{DebertaBackend, DebertaConfig, DebertaInput};
+use deberta_model::{DebertaBackend, DebertaConfig, DebertaInput, Tokens};
 
 use crate::support::{
     Fixture, NdArrayF32, NdArrayF64, Tolerances, assert_close, assert_gradients,
@@ -192,7 +192,7 @@ fn check_replaced_tokens<B: AutodiffBackend + DebertaBackend>(tolerances: Tolera
     let fixture = Fixture::open(name);
     let (model, ..) = load::<B, DebertaForReplacedTokenDetection<B>>(name);
     let input = DebertaInput {
-        input_ids: fixture.int_matrix("inputs.rtd_input_ids", &device),
+        tokens: Tokens::Ids(fixture.int_matrix("inputs.rtd_input_ids", &device)),
         ..fixture.model_input(&device)
     };
     let logits = model.forward(input);

@@ -4,5 +4,7 @@
 mod checkpoint;
 mod golden;
 mod heads;
+mod inputs;
 mod invariance;
+mod precision;
 mod support;

@@ -17,14 +17,30 @@ pub(crate) type FlexF32 = Autodiff<Flex>;
 pub(crate) type NdArrayF32 = Autodiff<NdArray<f32>>;
 pub(crate) type NdArrayF64 = Autodiff<NdArray<f64>>;
 
-/// Runs one check on every CPU backend, each with its tolerance.
+/// The backend that `test-wgpu` or `test-cuda` chooses; a CPU backend otherwise.
+#[cfg(feature = "test-wgpu")]
+pub(crate) type Accelerator = burn::backend::Wgpu;
+/// The backend that `test-wgpu` or `test-cuda` chooses; a CPU backend otherwise.
+#[cfg(all(feature = "test-cuda", not(feature = "test-wgpu")))]
+pub(crate) type Accelerator = burn::backend::Cuda;
+/// The backend that `test-wgpu` or `test-cuda` chooses; a CPU backend otherwise.
+#[cfg(not(any(feature = "test-wgpu", feature = "test-cuda")))]
+pub(crate) type Accelerator = Flex;
+
+/// Runs one check on every CPU backend, or on the accelerator that a feature names, each with its
+/// tolerance.
 macro_rules! on_every_backend {
     ($($name:ident => $check:ident($($argument:expr),*);)*) => {
         $(#[test]
         fn $name() {
-            $check::<$crate::support::FlexF32>($($argument,)* $crate::support::F32);
-            $check::<$crate::support::NdArrayF32>($($argument,)* $crate::support::F32);
-            $check::<$crate::support::NdArrayF64>($($argument,)* $crate::support::F64);
+            use $crate::support::{ACCELERATOR, Accelerator, F32, F64, FlexF32, NdArrayF32, NdArrayF64};
+            if cfg!(any(feature = "test-wgpu", feature = "test-cuda")) {
+                $check::<burn::backend::Autodiff<Accelerator>>($($argument,)* ACCELERATOR);
+            } else {
+                $check::<FlexF32>($($argument,)* F32);
+                $check::<NdArrayF32>($($argument,)* F32);
+                $check::<NdArrayF64>($($argument,)* F64);
+            }
         })*
     };
 }
@@ -43,6 +59,12 @@ pub(crate) struct Tolerances {
 pub(crate) const F32: Tolerances = Tolerances {
     output: 2e-5,
     gradient: 5e-5,
+};
+
+/// Sums in another order, and exponentials of less than full precision.
+pub(crate) const ACCELERATOR: Tolerances = Tolerances {
+    output: 1e-4,
+    gradient: 1e-4,
 };
 
 /// For outputs and gradients stored in f64.
@@ -158,13 +180,13 @@ impl Fixture {
         let [_, seq_len] = input_ids.dims();
         let types = "inputs.token_type_ids";
         DebertaInput {
-            input_ids,
             token_type_ids: self
                 .names()
                 .iter()
                 .any(|name| name == types)
                 .then(|| self.int_matrix(types, device)),
             mask: AttentionMask::Padding(mask_pad_from_lengths(&self.lengths(), seq_len, device)),
+            ..DebertaInput::new(input_ids)
         }
     }
 }
