@@ -184,6 +184,13 @@ impl DebertaConfig {
     }
 }
 
+impl<B: Backend> DebertaForMaskedLm<B> {
+    /// Whether the enhanced mask decoder is used.
+    pub fn is_enhanced(&self) -> bool {
+        self.enhanced
+    }
+}
+
 impl<B: DebertaBackend> DebertaForMaskedLm<B> {
     /// Logits of the masked tokens, `[masked, vocab]`: sequence after sequence, in the order of
     /// their positions.
