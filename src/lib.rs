@@ -7,10 +7,12 @@
 //! - [`data`]: tokenizers, corpora, packing, masking
 //! - [`train`]: objectives and how they are optimised
 //! - [`pretrain`]: from raw text to a model, in one call
+//! - [`hub`]: models by name, from the Hugging Face Hub
 //! - [`pipeline`]: text in, answers out
 //! - [`backend`]: the compute backend that the feature flags chose
 
 pub mod backend;
+pub mod hub;
 pub mod pipeline;
 pub mod pretrain;
 

@@ -16,6 +16,7 @@ use deberta_model::{
 use serde::Serialize;
 
 use super::PipelineError;
+use crate::hub::{self, HubOptions};
 
 /// Sequences that go through the network at once.
 const BATCH: usize = 32;
@@ -60,6 +61,31 @@ struct Encoded {
 }
 
 impl<B: DebertaBackend> FillMask<B> {
+    /// Opens a model by name, such as `microsoft/deberta-v3-base`, or a checkpoint folder.
+    ///
+    /// A name is `owner/name` or `owner/name@revision` on the Hugging Face Hub, downloaded unless the
+    /// cache has it; this takes the feature `hub`, and follows the
+    /// [environment](HubOptions::from_env). Use [`hub::resolve`] and [`open`](Self::open) for other
+    /// settings or to watch the download.
+    ///
+    /// ```no_run
+    /// use deberta::backend::DefaultBackend;
+    /// use deberta::pipeline::FillMask;
+    ///
+    /// let device = Default::default();
+    /// let fill = FillMask::<DefaultBackend>::from_pretrained("microsoft/deberta-v3-base", &device)?;
+    /// let answers = fill.predict(&["Paris is the [MASK] of France."], 5)?;
+    /// # Ok::<(), deberta::pipeline::PipelineError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be had, and as [`open`](Self::open).
+    pub fn from_pretrained(model: &str, device: &B::Device) -> Result<Self, PipelineError> {
+        let dir = hub::resolve(model, &HubOptions::from_env(), &mut ())?;
+        Self::open(&dir, device)
+    }
+
     /// Opens a checkpoint folder with its tokenizer.
     ///
     /// # Errors

@@ -7,12 +7,17 @@ use std::path::PathBuf;
 use deberta_data::tokenizer::TokenizerError;
 use deberta_model::checkpoint::CheckpointError;
 
+use crate::hub::HubError;
+
 pub use fill_mask::{FillMask, FilledMask, MaskCandidate};
 
 /// A pipeline that could not be opened, or a text that it cannot answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
+    /// The model could not be found or downloaded.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The weights or their configuration could not be loaded.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
