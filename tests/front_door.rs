@@ -75,7 +75,8 @@ fn run(
 }
 
 fn open(model_dir: Option<PathBuf>) -> FillMask<DefaultBackend> {
-    FillMask::open(&model_dir.unwrap(), &Default::default()).unwrap()
+    let dir = model_dir.unwrap();
+    FillMask::from_pretrained(dir.to_str().unwrap(), &Default::default()).unwrap()
 }
 
 #[test]

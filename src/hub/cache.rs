@@ -9,6 +9,7 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -177,16 +178,19 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Makes a file under another name, then moves it to `path`, over what may be there.
+/// Makes a file under a name of its own, then moves it to `path`, over what may be there.
 fn replace(path: &Path, make: impl Fn(&Path) -> io::Result<()>) -> Result<(), HubError> {
     create_parent(path)?;
+    // Unlike the number of the process, random ones differ between threads and containers too.
+    let unique = RandomState::new().build_hasher().finish();
     let mut new = path.as_os_str().to_owned();
-    new.push(format!(".{}.new", std::process::id()));
+    new.push(format!(".{unique:016x}.new"));
     let new = PathBuf::from(new);
-    let _ = fs::remove_file(&new);
-    make(&new)
-        .and_then(|()| fs::rename(&new, path))
-        .map_err(io_error(path))
+    let result = make(&new).and_then(|()| fs::rename(&new, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    result.map_err(io_error(path))
 }
 
 #[cfg(unix)]
