@@ -117,7 +117,7 @@ impl RepoCache {
         let blob = self.blob(digits);
         replace(&self.snapshot(commit).join(name), |new| {
             // Relative, so that the cache can be moved.
-            let target = Path::new("../../blobs").join(digits);
+            let target: PathBuf = ["..", "..", "blobs", digits].iter().collect();
             symlink(&target, new)
                 .or_else(|_| fs::hard_link(&blob, new))
                 .or_else(|_| fs::copy(&blob, new).map(drop))

@@ -22,7 +22,8 @@
 //! - A file enters the cache only if its bytes have the hash that the Hub lists for it: the SHA-256 of
 //!   a large file, the SHA-1 of a git object otherwise.
 //! - An interrupted download is continued where it stopped, at once or by the next call.
-//! - A branch or tag is noted in the cache once everything that was asked for is there.
+//! - A branch or tag is noted in the cache once everything that was asked for is there, and never so
+//!   that a complete model is lost for offline use.
 //! - The token goes to the endpoint only, not to the servers that it redirects to.
 //! - Offline, or with a whole commit as revision, a complete model in the cache is used without any
 //!   request; if the Hub cannot be reached, with a warning in the log.
@@ -99,5 +100,23 @@ pub fn resolve(
         Err(HubError::Disabled {
             model: error::full_name(&id),
         })
+    }
+}
+
+#[cfg(all(test, not(feature = "hub")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature_a_name_is_refused_with_the_reason() {
+        let options = HubOptions::from_lookup(|_| None);
+        let error = resolve("someone/deberta", &options, &mut ()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("built without the feature `hub`"),
+            "{error}"
+        );
+        assert!(resolve(env!("CARGO_MANIFEST_DIR"), &options, &mut ()).is_ok());
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn resolve(
             downloads.fetch(file)?;
         }
     }
-    cache.write_ref(&listing.commit)?;
+    note(&cache, &listing.commit, options.parts)?;
     Ok(cache.snapshot(&listing.commit))
 }
 
@@ -95,7 +95,7 @@ pub fn inspect(
         .into_iter()
         .cloned()
         .collect();
-    cache.write_ref(&listing.commit)?;
+    note(&cache, &listing.commit, Parts::Metadata)?;
     let is_safetensors = |file: &RemoteFile| file.name.ends_with(".safetensors");
     let tensors = weights.iter().all(is_safetensors).then(|| {
         let headers = weights
@@ -161,6 +161,15 @@ fn first<'l>(
         wanted: wanted.into(),
         found: listing.files.iter().map(|it| it.name.clone()).collect(),
     })
+}
+
+/// Notes the commit of the revision, unless it has fewer parts here than the one noted before:
+/// offline, that one is worth more.
+fn note(cache: &RepoCache, commit: &str, parts: Parts) -> Result<(), HubError> {
+    if parts != Parts::All && matches!(cache.lookup(Parts::All), Ok(Cached::Complete(_))) {
+        return Ok(());
+    }
+    cache.write_ref(commit)
 }
 
 /// The cache instead of a Hub that does not answer.

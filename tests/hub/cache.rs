@@ -168,6 +168,23 @@ fn a_revision_is_a_part_of_the_name() {
 }
 
 #[test]
+fn looking_at_a_new_commit_keeps_the_old_one_for_offline_use() {
+    let world = World::new(tiny());
+    let old = world.resolve().unwrap();
+    let mut changed = tiny().large("model.safetensors", "new");
+    changed.commit = "d".repeat(40);
+    world.server.publish(NAME, changed);
+    let new = hub::inspect(NAME, &world.options, &mut ());
+    assert!(new.is_err(), "no header: {new:?}");
+    let metadata = HubOptions {
+        parts: Parts::Metadata,
+        ..world.options.clone()
+    };
+    assert_ne!(hub::resolve(NAME, &metadata, &mut ()).unwrap(), old);
+    assert_eq!(hub::resolve(NAME, &world.offline(), &mut ()).unwrap(), old);
+}
+
+#[test]
 fn a_truncated_blob_is_replaced() {
     let world = World::new(tiny());
     let dir = world.resolve().unwrap();

@@ -47,6 +47,22 @@ fn the_token_goes_to_the_endpoint_only() {
 }
 
 #[test]
+fn a_renamed_model_is_followed_and_the_token_stays_on_its_host() {
+    let world = World::new(tiny());
+    world.server.publish("someone/renamed", tiny());
+    let new = "/api/models/someone/renamed/revision/main?blobs=true";
+    let elsewhere = world.server.url.replace("127.0.0.1", "localhost");
+    for (host, keeps_token) in [("", true), (elsewhere.as_str(), false)] {
+        let location = format!("Location: {host}{new}").leak();
+        world.server.fail("list", Fault::Refuse(307, location));
+        hub::resolve(NAME, &with_token(&world), &mut ()).unwrap();
+        let seen = world.server.seen();
+        let asked = seen.iter().find(|it| it.target == new).unwrap();
+        assert_eq!(asked.authorization.is_some(), keeps_token, "{host}");
+    }
+}
+
+#[test]
 fn a_model_that_is_not_there_is_named_with_what_may_help() {
     let world = World::new(tiny());
     let find = |options| hub::resolve("someone/else", options, &mut ()).unwrap_err();
