@@ -1,7 +1,9 @@
 //! What can go wrong between a name and a folder.
 
 use std::io;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "hub")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use super::ModelId;
 
@@ -186,6 +188,7 @@ pub(super) fn invalid(model: &str, problem: impl Into<String>) -> HubError {
     }
 }
 
+#[cfg(feature = "hub")]
 pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> HubError + use<'_> {
     |source| HubError::Io {
         path: path.into(),

@@ -4,6 +4,7 @@
 
 mod cache;
 mod download;
+mod environment;
 mod refusal;
 mod server;
 
