@@ -1,0 +1,56 @@
+//! The command line of DeBERTa: `deberta COMMAND --help` says what each command takes.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "prints results and errors"
+)]
+
+mod convert;
+mod forward;
+mod head;
+mod init;
+mod inspect;
+mod lines;
+mod tokenize;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps freed memory for the next batch; the system's allocator would return and fault it in anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// DeBERTa v1, v2 and v3: look at checkpoints, convert them, and compute with them.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Inspect(inspect::Args),
+    Convert(convert::Args),
+    Init(init::Args),
+    Tokenize(tokenize::Args),
+    Forward(forward::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Tokenize(args) => tokenize::run(&args),
+        Command::Forward(args) => forward::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
