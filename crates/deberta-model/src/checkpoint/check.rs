@@ -53,13 +53,18 @@ impl Weights {
         device: &B::Device,
     ) -> Result<Fit, CheckpointError> {
         let invalid = |source: ConfigError| CheckpointError::Config {
-            path: config_path(self.path().parent().unwrap_or(self.path()), RtdPart::default()),
+            path: config_path(
+                self.path().parent().unwrap_or(self.path()),
+                RtdPart::default(),
+            ),
             source,
         };
         let config = file.to_config().map_err(invalid)?;
         let labels = || file.to_head_config();
         let expected = match head {
-            None => config.init::<B>(0, device).map(|it| Expected::of::<B, _>(&it)),
+            None => config
+                .init::<B>(0, device)
+                .map(|it| Expected::of::<B, _>(&it)),
             Some(Head::MaskedLm) => masked_lm::<B>(&config, device),
             Some(Head::EnhancedMaskDecoder) => {
                 let config = with_decoder(&config);

@@ -10,8 +10,8 @@ use super::floats::FloatType;
 use super::load::Folder;
 use super::names::to_hub;
 use super::options::LoadOptions;
-use super::outgoing::{Outgoing, WeightsFormat, fuse_projections, write_weights};
-use super::save::{set_architecture, write_config};
+use super::outgoing::{Outgoing, WeightsFormat, fuse_projections, write_checkpoint};
+use super::save::set_architecture;
 use super::weights::{Head, Source};
 use crate::config::{DebertaConfig, Family};
 use crate::hf_config::RtdPart;
@@ -124,10 +124,9 @@ pub fn convert(
         left_aside,
     };
     let dtypes: BTreeSet<FloatType> = tensors.iter().map(|it| it.dtype).collect();
-    report.files = write_weights(target, options.format, options.max_part_bytes, tensors)?;
-
-    write_config(&normalised(&folder, &dtypes), target)?;
-    report.files.push(super::CONFIG_FILE.into());
+    let config = normalised(&folder, &dtypes);
+    let (format, max_part_bytes) = (options.format, options.max_part_bytes);
+    report.files = write_checkpoint(target, format, max_part_bytes, &config, tensors)?;
     for name in TOKENIZER_FILES {
         let (from, to) = (source.join(name), target.join(name));
         if from.is_file() {

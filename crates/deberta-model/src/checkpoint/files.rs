@@ -131,10 +131,7 @@ impl StoredTensor {
         self.shape == other.shape && self.dtype == other.dtype && self.bytes() == other.bytes()
     }
 
-    pub(super) fn numbers<'a>(
-        &'a self,
-        bytes: &'a [u8],
-    ) -> Result<Numbers<'a>, CheckpointError> {
+    pub(super) fn numbers<'a>(&'a self, bytes: &'a [u8]) -> Result<Numbers<'a>, CheckpointError> {
         Ok(Numbers {
             bytes,
             dtype: self.float()?,

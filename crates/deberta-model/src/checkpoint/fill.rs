@@ -37,13 +37,21 @@ impl ModulePath {
     /// The name with the prefix that a bare encoder lacks.
     pub(super) fn name(&self) -> String {
         let name = self.names.join(".");
-        let bare = ["embeddings.", "encoder."].iter().any(|it| name.starts_with(it));
-        if bare { format!("{ENCODER}{name}") } else { name }
+        let bare = ["embeddings.", "encoder."]
+            .iter()
+            .any(|it| name.starts_with(it));
+        if bare {
+            format!("{ENCODER}{name}")
+        } else {
+            name
+        }
     }
 
     /// PyTorch has the axes of a linear layer's matrix the other way round.
     pub(super) fn is_transposed(&self) -> bool {
-        self.containers.last().is_some_and(|it| it == "Struct:Linear")
+        self.containers
+            .last()
+            .is_some_and(|it| it == "Struct:Linear")
             && self.names.last().is_some_and(|it| it == "weight")
     }
 }
@@ -106,8 +114,8 @@ impl Plan {
         let (sources, left_aside) = weights.sources(config, |hub_name| {
             let is_fresh = begins_with_any(hub_name, &options.fresh);
             let is_other_head = head_of(hub_name).is_some_and(|head| !heads.contains(head));
-            let is_unused_table = hub_name == POSITION_TABLE
-                && config.absolute_positions == AbsolutePositions::None;
+            let is_unused_table =
+                hub_name == POSITION_TABLE && config.absolute_positions == AbsolutePositions::None;
             let is_known = expected.shapes.contains_key(&from_hub(hub_name));
             let is_allowed = !is_known && begins_with_any(hub_name, &options.may_remain);
             !(is_fresh || is_other_head || is_unused_table || is_allowed)

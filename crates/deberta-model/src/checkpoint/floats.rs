@@ -245,7 +245,24 @@ where
     out.convert_from_f32_slice(values);
 }
 
-fn narrow_each(values: &[f32], out: &mut [f64]) {
+/// f32 with its last bit set if anything was cut off, so that rounding it again to a type at least two
+/// bits shorter gives what rounding once would have given.
+///
+/// `half`'s own conversion rounds twice on processors that convert in hardware.
+///
+/// Reference: Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms
+/// using rounding to odd", 2008.
+fn round_to_odd(value: f64) -> f32 {
+    let nearest = value as f32;
+    if value.is_nan() || f64::from(nearest) == value {
+        return nearest;
+    }
+    let away = f64::from(nearest).abs() > value.abs();
+    let towards_zero = nearest.to_bits() - u32::from(away);
+    f32::from_bits(towards_zero | 1)
+}
+
+fn widen(values: &[f32], out: &mut [f64]) {
     for (out, value) in out.iter_mut().zip(values) {
         *out = f64::from(*value);
     }
@@ -255,14 +272,7 @@ fn same(values: &[f32], out: &mut [f32]) {
     out.copy_from_slice(values);
 }
 
-impl_float!(
-    F64,
-    f64,
-    each(|it: f64| it as f32),
-    |it| it,
-    narrow_each,
-    |it| it
-);
+impl_float!(F64, f64, each(|it: f64| it as f32), |it| it, widen, |it| it);
 impl_float!(F32, f32, each(|it: f32| it), f64::from, same, |it| it
     as f32);
 impl_float!(
@@ -271,7 +281,7 @@ impl_float!(
     decode_half::<f16>,
     f64::from,
     encode_half::<f16>,
-    f16::from_f64
+    |it| f16::from_f32(round_to_odd(it))
 );
 impl_float!(
     Bf16,
@@ -279,7 +289,7 @@ impl_float!(
     decode_half::<bf16>,
     f64::from,
     encode_half::<bf16>,
-    bf16::from_f64
+    |it| bf16::from_f32(round_to_odd(it))
 );
 
 /// Converts as many numbers as `out` has, rounding to the nearest.
@@ -418,6 +428,10 @@ mod tests {
         let half = numbers_of(&data, &[1]).to_data(FloatType::F16, false);
         let half = half.unwrap().to_vec::<f16>().unwrap()[0];
         assert_eq!(half.to_f64(), 1.0 + 2f64.powi(-10));
+        assert_eq!(round_to_odd(1e300), f32::MAX);
+        assert_eq!(round_to_odd(-1e-300), -f32::from_bits(1));
+        assert_eq!(round_to_odd(f64::NEG_INFINITY), f32::NEG_INFINITY);
+        assert_eq!(round_to_odd(0.5), 0.5);
     }
 
     #[test]
@@ -440,10 +454,22 @@ mod tests {
     #[test]
     fn numbers_beyond_the_range_are_noticed_but_infinity_is_not_one() {
         let data = TensorData::new(vec![1.0f32, 70_000.0], [2]);
-        assert!(numbers_of(&data, &[2]).to_data(FloatType::F16, false).is_none());
-        assert!(numbers_of(&data, &[2]).to_data(FloatType::Bf16, false).is_some());
+        assert!(
+            numbers_of(&data, &[2])
+                .to_data(FloatType::F16, false)
+                .is_none()
+        );
+        assert!(
+            numbers_of(&data, &[2])
+                .to_data(FloatType::Bf16, false)
+                .is_some()
+        );
         let data = TensorData::new(vec![1.0f32, f32::INFINITY, f32::NAN], [3]);
-        assert!(numbers_of(&data, &[3]).to_data(FloatType::F16, false).is_some());
+        assert!(
+            numbers_of(&data, &[3])
+                .to_data(FloatType::F16, false)
+                .is_some()
+        );
     }
 
     #[test]

@@ -14,6 +14,10 @@ use crate::hf_config::{HfConfig, RtdPart};
 /// Most bytes of one tensor that is read; larger ones are for the reader's memory, not for a test.
 const MAX_READ: usize = 1 << 20;
 
+/// Magic number, version, and an empty description of the machine.
+const LEGACY_HEADER: &[u8] =
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+
 /// Parses a `config.json` as far as a configuration of a network and of a head.
 ///
 /// # Errors
@@ -26,7 +30,11 @@ pub fn config(bytes: &[u8]) -> Result<(), String> {
         let config = file.to_config().map_err(|error| error.to_string())?;
         file.to_head_config().map_err(|error| error.to_string())?;
         let again = HfConfig::from_config(&config).to_config();
-        assert_eq!(again.as_ref(), Ok(&config), "a configuration changed when written");
+        assert_eq!(
+            again.as_ref(),
+            Ok(&config),
+            "a configuration changed when written"
+        );
     }
     Ok(())
 }
@@ -57,6 +65,23 @@ pub fn pytorch(bytes: &[u8]) -> Result<(), CheckpointError> {
     Ok(())
 }
 
+/// Reads what follows the header of PyTorch's older format: a pickle of tensors, one of the names of
+/// their storages, and the storages.
+///
+/// # Errors
+///
+/// As [`Weights::open`].
+pub fn pickle(bytes: &[u8]) -> Result<(), CheckpointError> {
+    pytorch(&legacy_file(bytes))
+}
+
+/// The file that [`pickle`] reads.
+pub fn legacy_file(bytes: &[u8]) -> Vec<u8> {
+    let mut file = LEGACY_HEADER.to_vec();
+    file.extend_from_slice(bytes);
+    file
+}
+
 /// Parses the list of the parts of a model.
 ///
 /// # Errors
@@ -74,7 +99,11 @@ fn read_all(tensors: Vec<super::files::StoredTensor>) {
         }
         let bytes = tensor.bytes();
         let size = tensor.dtype.float().map_or(1, FloatType::size);
-        assert_eq!(bytes.len(), tensor.len() * size, "a tensor without all its bytes");
+        assert_eq!(
+            bytes.len(),
+            tensor.len() * size,
+            "a tensor without all its bytes"
+        );
         if let Ok(numbers) = tensor.numbers(&bytes) {
             let _ = numbers.to_data(FloatType::F16, true);
         }

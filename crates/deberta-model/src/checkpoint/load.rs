@@ -139,10 +139,11 @@ impl Folder {
         let mut file = HfConfig::open_part(&config_path, options.part)?;
         let weights = Weights::open_part(dir, options.part)?;
         // Microsoft's files do not say, their weights do.
-        file.model_type.get_or_insert_with(|| match weights.family() {
-            Family::V1 => "deberta".into(),
-            Family::V2 => "deberta-v2".into(),
-        });
+        file.model_type
+            .get_or_insert_with(|| match weights.family() {
+                Family::V1 => "deberta".into(),
+                Family::V2 => "deberta-v2".into(),
+            });
         let config = file.to_config().map_err(|source| CheckpointError::Config {
             path: config_path.clone(),
             source,

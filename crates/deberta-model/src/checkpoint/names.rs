@@ -129,9 +129,11 @@ impl Spelling {
         let bare = ["deberta.", "bert."]
             .iter()
             .find_map(|prefix| name.strip_prefix(prefix))
-            .or_else(|| ["embeddings.", "encoder."].iter().find_map(|first| {
-                name.starts_with(first).then_some(name)
-            }));
+            .or_else(|| {
+                ["embeddings.", "encoder."]
+                    .iter()
+                    .find_map(|first| name.starts_with(first).then_some(name))
+            });
         if name.ends_with("cls.predictions.decoder.weight") {
             return Role::TiedCopy;
         }

@@ -1,17 +1,19 @@
 //! Tensors on their way into files, read one at a time.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::CONFIG_FILE;
 use super::error::{CheckpointError, io_error};
 use super::floats::FloatType;
 use super::names::{FUSED_PROJECTION, split_projection};
 use super::pytorch::write_archive;
 use crate::config::DebertaConfig;
+use crate::hf_config::HfConfig;
 
 /// Format of a weights file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -163,15 +165,16 @@ fn fuse<'a>(attention: &str, parts: [Outgoing<'a>; 3], config: &DebertaConfig) -
     }
 }
 
-/// Writes tensors into one file, or into several with an index, and removes what an earlier save in
-/// the same format left. Returns the names of the files.
+/// Writes a configuration, and tensors into one file or into several with an index. Removes what an
+/// earlier save in the same format left. Returns the names of the files.
 ///
-/// Every file is written beside its name and renamed when all are complete. A crash leaves the old
-/// weights, the new ones, or none; never a mixture.
-pub(super) fn write_weights(
+/// Every file is written beside its name and renamed when all are complete. A crash in between
+/// leaves the old weights, the new ones, or none; never a mixture.
+pub(super) fn write_checkpoint(
     dir: &Path,
     format: WeightsFormat,
     max_part_bytes: Option<u64>,
+    config: &HfConfig,
     mut tensors: Vec<Outgoing<'_>>,
 ) -> Result<Vec<String>, CheckpointError> {
     // Wide types first keeps every tensor aligned.
@@ -187,11 +190,14 @@ pub(super) fn write_weights(
             .map(|part| format.part_file(part, count))
             .collect(),
     };
+
     let mut partials = Partials::new(dir);
+    let text = serde_json::to_string_pretty(config)
+        .map_err(|source| io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source)))?;
+    partials.write(CONFIG_FILE, |file, _| Ok(file.write_all(text.as_bytes())?))?;
     for (name, tensors) in names.iter().zip(&parts) {
         partials.write(name, |file, path| write_file(format, file, path, tensors))?;
     }
-    let mut written = names.clone();
     if names.len() > 1 {
         let mut weight_map = Map::new();
         for (name, tensors) in names.iter().zip(&parts) {
@@ -203,12 +209,43 @@ pub(super) fn write_weights(
         partials.write(&format.index_file(), |file, _| {
             Ok(file.write_all(text.as_bytes())?)
         })?;
-        written.push(format.index_file());
+        // Without them the old parts are nothing that a reader would find.
+        remove(dir, &format.index_file())?;
+        remove(dir, &format.single_file())?;
     }
-    partials.replace(|name| {
-        name == format.single_file() || name == format.index_file() || format.is_part(name)
-    })?;
+    let written = partials.rename()?;
+    remove_leftovers(dir, format, &written)?;
     Ok(written)
+}
+
+/// Removes a file if it is there.
+fn remove(dir: &Path, name: &str) -> Result<(), CheckpointError> {
+    let path = dir.join(name);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(&path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes weights of this format that were not just written.
+fn remove_leftovers(
+    dir: &Path,
+    format: WeightsFormat,
+    written: &[String],
+) -> Result<(), CheckpointError> {
+    let in_dir = |source| io_error(dir, source);
+    for entry in std::fs::read_dir(dir).map_err(in_dir)? {
+        let name = entry.map_err(in_dir)?.file_name();
+        let Some(name) = name.to_str() else {
+            continue;
+        };
+        let is_weights =
+            name == format.single_file() || name == format.index_file() || format.is_part(name);
+        if is_weights && !written.iter().any(|it| it == name) {
+            remove(dir, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fills parts in order; a tensor that is larger than a part gets one of its own.
@@ -277,13 +314,13 @@ fn write_safetensors(out: &mut impl Write, tensors: &[Outgoing<'_>]) -> Result<(
 }
 
 /// Files that are being written beside their names.
-pub(super) struct Partials<'a> {
+struct Partials<'a> {
     dir: &'a Path,
     names: Vec<String>,
 }
 
 impl<'a> Partials<'a> {
-    pub(super) fn new(dir: &'a Path) -> Self {
+    fn new(dir: &'a Path) -> Self {
         Self {
             dir,
             names: Vec::new(),
@@ -295,7 +332,7 @@ impl<'a> Partials<'a> {
     }
 
     /// Writes one file and flushes it to the disk.
-    pub(super) fn write(
+    fn write(
         &mut self,
         name: &str,
         write: impl FnOnce(&mut File, &Path) -> Result<(), WriteError>,
@@ -313,29 +350,14 @@ impl<'a> Partials<'a> {
         })
     }
 
-    /// Puts the files in place of those of the folder that `is_old` picks.
-    pub(super) fn replace(
-        mut self,
-        is_old: impl Fn(&str) -> bool,
-    ) -> Result<(), CheckpointError> {
-        let in_dir = |source| io_error(self.dir, source);
-        for entry in std::fs::read_dir(self.dir).map_err(in_dir)? {
-            let name = entry.map_err(in_dir)?.file_name();
-            let name = name.to_str().filter(|name| is_old(name));
-            // One file alone is replaced by renaming, without a moment in which there is none.
-            let Some(name) = name.filter(|name| self.names.as_slice() != [*name]) else {
-                continue;
-            };
-            let path = self.dir.join(name);
-            std::fs::remove_file(&path).map_err(|source| io_error(&path, source))?;
-        }
+    /// Gives the files their names, in the order in which they were written.
+    fn rename(mut self) -> Result<Vec<String>, CheckpointError> {
         for name in &self.names {
             let path = self.dir.join(name);
             let renamed = std::fs::rename(self.partial(name), &path);
             renamed.map_err(|source| io_error(&path, source))?;
         }
-        self.names.clear();
-        Ok(())
+        Ok(std::mem::take(&mut self.names))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Writing networks in the Hub layout.
 
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -8,12 +7,11 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use serde_json::{Value, json};
 
-use super::CONFIG_FILE;
 use super::error::{CheckpointError, io_error};
 use super::fill::ModulePath;
 use super::floats::{FloatType, Numbers};
 use super::names::to_hub;
-use super::outgoing::{Outgoing, Partials, WeightsFormat, fuse_projections, write_weights};
+use super::outgoing::{Outgoing, WeightsFormat, fuse_projections, write_checkpoint};
 use crate::config::{DebertaConfig, Family};
 use crate::heads::masked_lm::DebertaForMaskedLm;
 use crate::heads::{HeadConfig, TaskModel};
@@ -165,24 +163,15 @@ fn save<B: Backend, M: Module<B>>(
     std::fs::create_dir_all(dir).map_err(|source| io_error(dir, source))?;
     file.set_dtype(options.dtype);
     let tensors = outgoing::<B, M>(model, config, Some(options.dtype));
-    write_weights(dir, options.format, options.max_part_bytes, tensors)?;
-    write_config(&file, dir)
-}
-
-/// Writes `config.json`, old or new but never half.
-pub(super) fn write_config(file: &HfConfig, dir: &Path) -> Result<(), CheckpointError> {
-    let text = serde_json::to_string_pretty(file)
-        .map_err(|source| io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source)))?;
-    let mut partials = Partials::new(dir);
-    partials.write(CONFIG_FILE, |out, _| Ok(out.write_all(text.as_bytes())?))?;
-    partials.replace(|name| name == CONFIG_FILE)
+    write_checkpoint(dir, options.format, options.max_part_bytes, &file, tensors).map(drop)
 }
 
 impl HfConfig {
     /// Says which type the weights beside the file have.
     pub(super) fn set_dtype(&mut self, dtype: FloatType) {
         self.other.remove("torch_dtype");
-        self.other.insert("dtype".into(), json!(dtype.config_name()));
+        self.other
+            .insert("dtype".into(), json!(dtype.config_name()));
     }
 }
 

@@ -120,6 +120,23 @@ impl Weights {
         })
     }
 
+    /// The numbers of one tensor, by its name in the file.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such tensor, it is not made of floats, or a number is beyond the range of
+    /// `dtype`.
+    pub fn read(&self, name: &str, dtype: FloatType) -> Result<TensorData, CheckpointError> {
+        let found = self.entries.iter().find(|(tensor, _)| tensor.name == name);
+        let (tensor, _) = found.ok_or_else(|| CheckpointError::Tensor {
+            path: self.path.clone(),
+            name: name.into(),
+            problem: "is not there".into(),
+        })?;
+        let tensor = Arc::clone(tensor);
+        Source { tensor, part: None }.data(dtype, false)
+    }
+
     /// Number of parameters: entries of all tensors that are no copies or leftovers.
     pub fn parameters(&self) -> u64 {
         self.named().map(|(_, tensor)| tensor.len() as u64).sum()
@@ -127,7 +144,9 @@ impl Weights {
 
     /// Types of the parameters.
     pub fn dtypes(&self) -> BTreeSet<ElementType> {
-        self.named().map(|(_, tensor)| tensor.dtype.clone()).collect()
+        self.named()
+            .map(|(_, tensor)| tensor.dtype.clone())
+            .collect()
     }
 
     /// The heads whose parameters are there.
@@ -157,7 +176,9 @@ impl Weights {
 
     /// v1 has one matrix for queries, keys and values.
     pub(super) fn family(&self) -> Family {
-        let fused = self.named().any(|(name, _)| name.ends_with(FUSED_PROJECTION));
+        let fused = self
+            .named()
+            .any(|(name, _)| name.ends_with(FUSED_PROJECTION));
         if fused { Family::V1 } else { Family::V2 }
     }
 
@@ -195,8 +216,8 @@ impl Weights {
                     table.name
                 )));
             }
-            tensor.release();
         }
+        table.release();
         Ok(())
     }
 
@@ -315,7 +336,11 @@ impl Source {
     /// # Errors
     ///
     /// If it is not made of floats, or a number is beyond the range of `to`.
-    pub(super) fn data(&self, to: FloatType, transpose: bool) -> Result<TensorData, CheckpointError> {
+    pub(super) fn data(
+        &self,
+        to: FloatType,
+        transpose: bool,
+    ) -> Result<TensorData, CheckpointError> {
         let bytes = self.tensor.bytes();
         let data = match (self.part, self.shape()) {
             (None, _) => self.tensor.numbers(&bytes)?.to_data(to, transpose),
@@ -335,7 +360,10 @@ impl Source {
             }
         };
         self.tensor.release();
-        data.ok_or_else(|| self.tensor.error(format!("has numbers beyond the range of {to}")))
+        data.ok_or_else(|| {
+            self.tensor
+                .error(format!("has numbers beyond the range of {to}"))
+        })
     }
 
     pub(super) fn bytes(&self, to: FloatType) -> Result<Bytes, CheckpointError> {

@@ -293,7 +293,11 @@ impl HfConfig {
             ("vocab_size", self.vocab_size, MAX_VOCAB),
             ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
             ("hidden_size", self.hidden_size, MAX_WIDTH),
-            ("embedding_size", self.embedding_size.unwrap_or(0), MAX_WIDTH),
+            (
+                "embedding_size",
+                self.embedding_size.unwrap_or(0),
+                MAX_WIDTH,
+            ),
             ("num_attention_heads", self.num_attention_heads, MAX_WIDTH),
             (
                 "attention_head_size",

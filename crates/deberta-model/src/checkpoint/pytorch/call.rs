@@ -20,9 +20,7 @@ pub(super) fn call<'a>(
         }
         // The first argument makes values for keys that are not there.
         ("collections", "defaultdict") => Ok(arena.add_dict(Vec::new())),
-        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
-            tensor(arena, arguments)
-        }
+        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => tensor(arena, arguments),
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
             let first = arena.tuple(arguments).first();
             Ok(first.copied().unwrap_or(Value::Opaque))

@@ -76,7 +76,8 @@ fn locate(bytes: &[u8], machine: &Machine<'_>, keys: usize) -> Result<LegacyStor
             let end = start.checked_add(usize::try_from(len).ok()?.checked_mul(width)?)?;
             (end <= bytes.len()).then_some(end)
         })();
-        let end = end.ok_or_else(|| format!("storage `{key}` reaches beyond the end of the file"))?;
+        let end =
+            end.ok_or_else(|| format!("storage `{key}` reaches beyond the end of the file"))?;
         ranges.insert((*key).to_owned(), position + 8..end);
         position = end;
     }

@@ -127,7 +127,9 @@ impl<'a> Reader<'a> {
     fn line_number<T: std::str::FromStr>(&mut self) -> Result<T, String> {
         let line = self.line()?;
         let digits = line.strip_suffix('L').unwrap_or(line);
-        digits.parse().map_err(|_| format!("`{line}` is not a number"))
+        digits
+            .parse()
+            .map_err(|_| format!("`{line}` is not a number"))
     }
 
     pub(super) fn memo_index(&mut self, code: u8) -> Result<u64, String> {
@@ -243,7 +245,10 @@ mod tests {
         check(b"\x8a\x00", Value::Int(0));
         check(b"\x8a\x01\xff", Value::Int(-1));
         check(b"\x8a\x05\x00\x00\x00\x00\x01", Value::Int(1 << 32));
-        check(b"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01", Value::Opaque);
+        check(
+            b"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01",
+            Value::Opaque,
+        );
         check(b"I01\n", Value::Bool(true));
         check(b"I-7\n", Value::Int(-7));
         check(b"L12L\n", Value::Int(12));

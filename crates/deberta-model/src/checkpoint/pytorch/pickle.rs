@@ -28,7 +28,10 @@ pub(super) enum Value<'a> {
     Tuple(Tuple),
     List(usize),
     Dict(usize),
-    Global { module: &'a str, name: &'a str },
+    Global {
+        module: &'a str,
+        name: &'a str,
+    },
     Storage(usize),
     Tensor(usize),
     /// Anything that is of no use for weights.
@@ -242,7 +245,9 @@ impl<'a> Machine<'a> {
                 let value = call::load_persistent(&mut self.arena, id)?;
                 self.push(value)
             }
-            other => Err(format!("instruction {other:#04x} is not one of a weights file")),
+            other => Err(format!(
+                "instruction {other:#04x} is not one of a weights file"
+            )),
         }
     }
 

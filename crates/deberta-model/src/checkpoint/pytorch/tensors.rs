@@ -37,16 +37,17 @@ pub(super) fn find_weights<'p, 'a>(
                 .into(),
         );
     };
-    let mut dict = root;
-    for _ in 0..MAX_DEPTH {
-        let tensors = named_tensors(arena, dict);
-        if !tensors.is_empty() {
-            return Ok(tensors);
-        }
-        let Some(inner) = inner_weights(arena, dict) else {
+    let mut dicts = vec![root];
+    while let Some(inner) = inner_weights(arena, dicts[dicts.len() - 1]) {
+        dicts.push(inner);
+        if dicts.len() > MAX_DEPTH {
             break;
-        };
-        dict = inner;
+        }
+    }
+    // The innermost: a checkpoint may have tensors of its own, such as a random state.
+    let tensors = dicts.iter().rev().map(|dict| named_tensors(arena, *dict));
+    if let Some(tensors) = tensors.into_iter().find(|it| !it.is_empty()) {
+        return Ok(tensors);
     }
     let keys = arena.dicts[root].iter().filter_map(|(key, _)| match key {
         Value::Text(key) => Some(format!("`{key}`")),
@@ -55,7 +56,10 @@ pub(super) fn find_weights<'p, 'a>(
     let keys: Vec<String> = keys.take(20).collect();
     Err(match keys.is_empty() {
         true => "its dictionary is empty".into(),
-        false => format!("no dictionary of tensors under its keys {}", keys.join(", ")),
+        false => format!(
+            "no dictionary of tensors under its keys {}",
+            keys.join(", ")
+        ),
     })
 }
 
@@ -85,7 +89,8 @@ fn inner_weights(arena: &Arena<'_>, dict: usize) -> Option<usize> {
         found.next_back()
     });
     match (known, inner.as_slice()) {
-        (Some((_, dict)), _) | (None, [(_, dict)]) => Some(*dict),
+        (Some((_, dict)), _) => Some(*dict),
+        (None, [(_, inner)]) if named_tensors(arena, dict).is_empty() => Some(*inner),
         _ => None,
     }
 }
@@ -159,9 +164,8 @@ pub(super) fn resolve(
 }
 
 fn sizes(values: &[i64], what: &str) -> Result<Vec<usize>, String> {
-    let size = |value: &i64| {
-        usize::try_from(*value).map_err(|_| format!("{what} {value} is below zero"))
-    };
+    let size =
+        |value: &i64| usize::try_from(*value).map_err(|_| format!("{what} {value} is below zero"));
     values.iter().map(size).collect()
 }
 
@@ -224,9 +228,12 @@ impl Layout {
                 steps: None,
             });
         }
-        let last = shape.iter().zip(&steps).try_fold(0usize, |last, (len, step)| {
-            last.checked_add((len - 1).checked_mul(*step)?)
-        });
+        let last = shape
+            .iter()
+            .zip(&steps)
+            .try_fold(0usize, |last, (len, step)| {
+                last.checked_add((len - 1).checked_mul(*step)?)
+            });
         let first = usize::try_from(offset).map_err(|_| outside())?;
         let span = last.and_then(|last| last.checked_add(1));
         let end = span.and_then(|span| first.checked_add(span));
