@@ -13,6 +13,8 @@ struct Fixture {
     name: &'static str,
     /// Where the files are committed.
     folder: &'static str,
+    /// Folders in it, if there are others that another script writes; empty for all.
+    parts: &'static [&'static str],
     /// Python script that writes all of them.
     script: &'static str,
     /// Whether it writes below `$GOLDEN_OUT`, and more than is committed; otherwise in place.
@@ -27,6 +29,7 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "model",
         folder: "crates/deberta-model/tests/fixtures",
+        parts: &["buckets", "hf", "ms"],
         script: "scripts/golden/make_golden.py",
         writes_elsewhere: true,
         needs: "pip install torch==2.15.0 transformers==5.23.0 safetensors",
@@ -38,9 +41,28 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "tokenizer",
         folder: "crates/deberta-data/tests/fixtures/tokenizer",
+        parts: &[],
         script: "scripts/make_tokenizer_golden.py",
         writes_elsewhere: false,
         needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3",
+        variables: &[],
+    },
+    Fixture {
+        name: "pytorch",
+        folder: "crates/deberta-model/tests/fixtures/pytorch",
+        parts: &[],
+        script: "scripts/golden/make_pytorch_files.py",
+        writes_elsewhere: false,
+        needs: "pip install torch==2.15.0 safetensors==0.8.0",
+        variables: &[],
+    },
+    Fixture {
+        name: "bad",
+        folder: "crates/deberta-model/tests/fixtures/bad",
+        parts: &[],
+        script: "scripts/golden/make_bad_files.py",
+        writes_elsewhere: false,
+        needs: "nothing but Python",
         variables: &[],
     },
 ];
@@ -84,9 +106,14 @@ impl Fixture {
     /// Copies what was made over what is committed.
     fn replace_committed(&self, out: &Path) -> Result<()> {
         let committed = shell::root().join(self.folder);
+        let is_made = |relative: &Path| {
+            let in_part =
+                self.parts.is_empty() || self.parts.iter().any(|it| relative.starts_with(it));
+            in_part && relative.extension().is_none_or(|it| it != "md")
+        };
         for file in files_below(&committed)? {
             let relative = file.strip_prefix(&committed)?;
-            if relative.extension().is_some_and(|it| it == "md") {
+            if !is_made(relative) {
                 continue;
             }
             let made = out.join(relative);

@@ -1,33 +1,74 @@
-//! The weights files of a folder, in whichever format they are.
+//! Weights files: memory maps, and the tensors in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 use std::fs::File;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
-use burn::store::TensorSnapshot;
-use burn::tensor::{Bytes, DType, TensorData};
-use burn_store::pytorch::PytorchReader;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 
-use super::{CheckpointError, WEIGHTS_FILE, io_error};
+use super::error::{CheckpointError, io_error};
+use super::floats::{ElementType, FloatType, Numbers};
 
-/// Names that a folder is searched for, in this order. An index names the parts of a large model.
-const CANDIDATES: [&str; 5] = [
-    WEIGHTS_FILE,
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    // Microsoft's own releases.
-    "pytorch.model.bin",
-];
+// Files are little-endian; so are all machines that Burn's backends run on.
+const _: () = assert!(cfg!(target_endian = "little"));
 
-/// Part of an index that matters: which file holds which tensor.
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
+/// The bytes of a file, mapped or, where there is no file, owned.
+pub(super) enum Blob {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Deref for Blob {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Blob {
+    #[allow(
+        unsafe_code,
+        reason = "memory-maps the weights instead of copying them"
+    )]
+    pub(super) fn open(path: &Path) -> Result<Arc<Self>, CheckpointError> {
+        let file = File::open(path).map_err(|source| io_error(path, source))?;
+        let metadata = file.metadata().map_err(|source| io_error(path, source))?;
+        if !metadata.is_file() {
+            let source = std::io::Error::other("not a file");
+            return Err(io_error(path, source));
+        }
+        // SAFETY: the map is read-only and its bytes are validated before use. As with every
+        // memory-mapped reader, truncating the file while it is being loaded is not supported.
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))?;
+        Ok(Arc::new(Self::Mapped(map)))
+    }
+
+    /// Tells the system that these bytes will not be read again soon, so that a loaded network and
+    /// its file do not both count as memory of the process.
+    #[allow(
+        unsafe_code,
+        reason = "gives mapped pages back while the rest is still being read"
+    )]
+    fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            use memmap2::UncheckedAdvice;
+            // SAFETY: the map is a read-only view of a file, so a released page is read from the
+            // file again when it is touched. Failing to release is harmless.
+            let _ = unsafe {
+                map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
 }
 
 /// One tensor of a file; its bytes are read when they are asked for.
@@ -35,32 +76,67 @@ pub(super) struct StoredTensor {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) shape: Vec<usize>,
-    /// `None` for types that no parameter has.
-    pub(super) dtype: Option<DType>,
-    content: Content,
+    pub(super) dtype: ElementType,
+    pub(super) blob: Arc<Blob>,
+    /// Bytes of the tensor, or of the part of a storage that a strided one is spread over.
+    pub(super) range: Range<usize>,
+    /// Steps between entries, for tensors that do not lie in the file row by row.
+    pub(super) strides: Option<Strides>,
 }
 
-enum Content {
-    Mapped {
-        map: Rc<Mmap>,
-        start: usize,
-        len: usize,
-    },
-    Snapshot(TensorSnapshot),
+/// Layout of a tensor whose entries are not in row-major order. Its last entry lies within the
+/// tensor's range.
+pub(super) struct Strides {
+    /// Entries from one to the next, per axis.
+    pub(super) steps: Vec<usize>,
+    /// Bytes of one entry.
+    pub(super) size: usize,
 }
 
 impl StoredTensor {
-    pub(super) fn data(&self) -> Result<TensorData, CheckpointError> {
-        match &self.content {
-            Content::Mapped { map, start, len } => {
-                let bytes = Bytes::from_bytes_vec(map[*start..start + len].to_vec());
-                let dtype = self.dtype.unwrap_or(DType::U8);
-                Ok(TensorData::from_bytes(bytes, self.shape.clone(), dtype))
-            }
-            Content::Snapshot(snapshot) => snapshot
-                .to_data()
-                .map_err(|error| self.error(format!("could not be read: {error}"))),
+    /// The entries in row-major order: mapped if they lie so, otherwise copied.
+    pub(super) fn bytes(&self) -> Cow<'_, [u8]> {
+        let bytes = &self.blob[self.range.clone()];
+        match &self.strides {
+            None => Cow::Borrowed(bytes),
+            Some(strides) => Cow::Owned(gather(bytes, &self.shape, strides)),
         }
+    }
+
+    pub(super) fn release(&self) {
+        self.blob.release(self.range.clone());
+    }
+
+    /// The floating-point type.
+    ///
+    /// # Errors
+    ///
+    /// If it is another type.
+    pub(super) fn float(&self) -> Result<FloatType, CheckpointError> {
+        self.dtype.float().ok_or_else(|| {
+            self.error(format!(
+                "has type {}, expected f64, f32, f16 or bf16",
+                self.dtype
+            ))
+        })
+    }
+
+    /// Number of entries. Shapes are checked against the file's length when it is opened.
+    pub(super) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether both hold the same numbers in the same type.
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.dtype == other.dtype && self.bytes() == other.bytes()
+    }
+
+    pub(super) fn numbers<'a>(&'a self, bytes: &'a [u8]) -> Result<Numbers<'a>, CheckpointError> {
+        Ok(Numbers {
+            bytes,
+            dtype: self.float()?,
+            shape: &self.shape,
+        })
     }
 
     pub(super) fn error(&self, problem: String) -> CheckpointError {
@@ -72,117 +148,79 @@ impl StoredTensor {
     }
 }
 
-/// The file to name in messages about the whole, and every tensor of the folder.
-pub(super) fn open_weights(dir: &Path) -> Result<(PathBuf, Vec<StoredTensor>), CheckpointError> {
-    let main = CANDIDATES
-        .iter()
-        .map(|name| dir.join(name))
-        .find(|path| path.exists())
-        // Reading it says that it is missing.
-        .unwrap_or_else(|| dir.join(WEIGHTS_FILE));
-    let files = if main.extension().is_some_and(|it| it == "json") {
-        shards(dir, &main)?
-    } else {
-        vec![main.clone()]
-    };
-    let mut tensors = Vec::new();
-    for path in files {
-        if path.extension().is_some_and(|it| it == "bin") {
-            open_pytorch(&path, &mut tensors)?;
-        } else {
-            open_safetensors(&path, &mut tensors)?;
+/// Copies strided entries into row-major order.
+fn gather(bytes: &[u8], shape: &[usize], strides: &Strides) -> Vec<u8> {
+    let Strides { steps, size } = strides;
+    let count: usize = shape.iter().product();
+    let mut out = Vec::with_capacity(count * size);
+    let mut place = vec![0; shape.len()];
+    for _ in 0..count {
+        let entry: usize = place.iter().zip(steps).map(|(at, step)| at * step).sum();
+        out.extend_from_slice(&bytes[entry * size..(entry + 1) * size]);
+        for (at, len) in place.iter_mut().zip(shape).rev() {
+            *at += 1;
+            if *at < *len {
+                break;
+            }
+            *at = 0;
         }
     }
-    Ok((main, tensors))
+    out
 }
 
-fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
-    let malformed = |problem: String| CheckpointError::Index {
-        path: index.into(),
-        problem,
-    };
-    let text = std::fs::read_to_string(index).map_err(|source| io_error(index, source))?;
-    let parsed: ShardIndex =
-        serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-    let names: BTreeSet<&String> = parsed.weight_map.values().collect();
-    if names.is_empty() {
-        return Err(malformed("`weight_map` names no file".into()));
-    }
-    names
-        .into_iter()
-        .map(|name| {
-            // Parts lie beside their index; anything else is not for us to open.
-            let plain = Path::new(name)
-                .file_name()
-                .is_some_and(|it| it == name.as_str());
-            if plain {
-                Ok(dir.join(name))
-            } else {
-                Err(malformed(format!(
-                    "`weight_map` has `{name}`, expected the name of a file in the same folder"
-                )))
-            }
-        })
-        .collect()
-}
-
-#[allow(
-    unsafe_code,
-    reason = "memory-maps the weights instead of copying them"
-)]
-fn open_safetensors(path: &Path, tensors: &mut Vec<StoredTensor>) -> Result<(), CheckpointError> {
-    let file = File::open(path).map_err(|source| io_error(path, source))?;
-    // SAFETY: the map is read-only and its bytes are validated before use. As with every
-    // memory-mapped reader, truncating the file while it is being loaded is not supported.
-    let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))?;
-    let map = Rc::new(map);
-    let parsed = SafeTensors::deserialize(&map).map_err(|source| CheckpointError::Safetensors {
+/// Appends the tensors of a safetensors file.
+pub(super) fn read_safetensors(
+    path: &Path,
+    blob: &Arc<Blob>,
+    tensors: &mut Vec<StoredTensor>,
+) -> Result<(), CheckpointError> {
+    let parsed = SafeTensors::deserialize(blob).map_err(|source| CheckpointError::Safetensors {
         path: path.into(),
         source,
     })?;
     for (name, view) in parsed.iter() {
         let dtype = match view.dtype() {
-            Dtype::F64 => Some(DType::F64),
-            Dtype::F32 => Some(DType::F32),
-            Dtype::F16 => Some(DType::F16),
-            Dtype::BF16 => Some(DType::BF16),
-            _ => None,
+            Dtype::F64 => ElementType::Float(FloatType::F64),
+            Dtype::F32 => ElementType::Float(FloatType::F32),
+            Dtype::F16 => ElementType::Float(FloatType::F16),
+            Dtype::BF16 => ElementType::Float(FloatType::Bf16),
+            other => ElementType::Other(other.to_string().to_lowercase()),
         };
+        let start = view.data().as_ptr() as usize - blob.as_ptr() as usize;
         tensors.push(StoredTensor {
             name: name.into(),
             path: path.into(),
             shape: view.shape().to_vec(),
             dtype,
-            content: Content::Mapped {
-                map: Rc::clone(&map),
-                start: view.data().as_ptr() as usize - map.as_ptr() as usize,
-                len: view.data().len(),
-            },
+            blob: Arc::clone(blob),
+            range: start..start + view.data().len(),
+            strides: None,
         });
     }
     Ok(())
 }
 
-/// Files of `torch.save`, the zip format and the older one; the pickle in them is parsed, never
-/// executed.
-fn open_pytorch(path: &Path, tensors: &mut Vec<StoredTensor>) -> Result<(), CheckpointError> {
-    // The reader's own message for a missing file does not name it.
-    File::open(path).map_err(|source| io_error(path, source))?;
-    let reader = PytorchReader::new(path).map_err(|error| CheckpointError::PyTorch {
-        path: path.into(),
-        problem: error.to_string(),
-    })?;
-    let mut snapshots: Vec<_> = reader.into_tensors().into_iter().collect();
-    snapshots.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, snapshot) in snapshots {
-        let float = [DType::F64, DType::F32, DType::F16, DType::BF16];
-        tensors.push(StoredTensor {
-            name,
-            path: path.into(),
-            shape: snapshot.shape.to_vec(),
-            dtype: float.contains(&snapshot.dtype).then_some(snapshot.dtype),
-            content: Content::Snapshot(snapshot),
-        });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strided_entries_are_put_in_order() {
+        let bytes: Vec<u8> = (0..6).collect();
+        let transposed = Strides {
+            steps: vec![1, 3],
+            size: 1,
+        };
+        assert_eq!(gather(&bytes, &[3, 2], &transposed), [0, 3, 1, 4, 2, 5]);
+        let pairs = Strides {
+            steps: vec![2],
+            size: 2,
+        };
+        assert_eq!(gather(&bytes, &[2], &pairs), [0, 1, 4, 5]);
+        let scalar = Strides {
+            steps: vec![],
+            size: 2,
+        };
+        assert_eq!(gather(&bytes, &[], &scalar), [0, 1]);
     }
-    Ok(())
 }

@@ -1,6 +1,10 @@
-//! Names of parameters: the Hub's on one side, ours on the other.
+//! Names of parameters: foreign spellings, the Hub's and ours.
+//!
+//! A tensor's name takes two steps. [`Spelling`] undoes what programs put around or in place of the
+//! Hub's names; [`from_hub`] turns the Hub's name into the path of a parameter of our modules.
 
 use crate::config::Family;
+use crate::hf_config::RtdPart;
 
 /// Spellings that differ wherever they occur: the Hub's, ours.
 const RENAMES: [(&str, &str); 8] = [
@@ -17,32 +21,155 @@ const RENAMES: [(&str, &str); 8] = [
 /// Renames that occur in v1 files only; v2 files use our spelling.
 const V1_ONLY: [&str; 4] = [".pos_proj.", ".pos_q_proj.", ".q_bias", ".v_bias"];
 
-/// The head of transformers' older masked language models.
+/// The head of transformers' older masked language models, and the newer spelling.
 const LEGACY_HEAD: [(&str, &str); 2] = [
-    ("cls.predictions.transform.", "lm_head."),
-    ("cls.predictions.bias", "lm_head.bias"),
+    ("cls.predictions.transform.", "lm_predictions.lm_head."),
+    ("cls.predictions.bias", "lm_predictions.lm_head.bias"),
 ];
 
-/// Burn's names for the parameters of a layer norm; its PyTorch adapter undoes them when saving.
+/// Names of a layer norm's parameters in the oldest files.
+const OLD_NORM: [(&str, &str); 2] = [
+    ("LayerNorm.gamma", "LayerNorm.weight"),
+    ("LayerNorm.beta", "LayerNorm.bias"),
+];
+
+/// Burn's names for the parameters of a layer norm.
 const NORM_PARAMETERS: [(&str, &str); 2] = [
     ("layer_norm.weight", "layer_norm.gamma"),
     ("layer_norm.bias", "layer_norm.beta"),
 ];
 
+/// What data-parallel training, `torch.compile` and wrapping modules put before all names.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+
+/// Ending of what GLiNER puts before the names of its encoder.
+const GLINER_ENCODER: &str = "bert_layer.model.";
+
+/// Before every name of the encoder.
+pub(super) const ENCODER: &str = "deberta.";
+
 /// v1's query, key and value matrices in one.
 pub(super) const FUSED_PROJECTION: &str = "in_proj.weight";
 
-/// Our name of a Hub tensor, without any prefix of the whole file.
+/// The three matrices, in the order in which they are fused.
+pub(super) const PROJECTIONS: [&str; 3] =
+    ["query_proj.weight", "key_proj.weight", "value_proj.weight"];
+
+/// The table that only the mask decoder reads, unless positions are added to the input.
+pub(super) const POSITION_TABLE: &str = "deberta.embeddings.position_embeddings.weight";
+
+/// Input embeddings, and output matrix of the masked-language-model head.
+pub(super) const WORD_TABLE: &str = "deberta.embeddings.word_embeddings.weight";
+
+/// First parts of the names of all heads.
+pub(super) const HEADS: [&str; 6] = [
+    "lm_predictions.",
+    "mask_predictions.",
+    "pooler.",
+    "classifier.",
+    "qa_outputs.",
+    "proj.",
+];
+
+/// What a tensor of a file is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A parameter, with its name on the Hub, or something unknown.
+    Parameter(String),
+    /// Weight of an output layer that should be the word table again.
+    TiedCopy,
+    /// Something that holds nothing of its own: constant buffers, biases held twice, and the
+    /// difference of embeddings that was added to the table before release.
+    Leftover,
+    /// A tensor of another network in the same file.
+    Foreign,
+}
+
+/// How the names of one file differ from the Hub's.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Spelling {
+    /// Put before all names.
+    wrapper: String,
+    /// Put before the names of the chosen one of several networks.
+    network: Option<String>,
+}
+
+impl Spelling {
+    /// Finds out from all names of a file. Of a generator and a discriminator, `part` is meant.
+    pub(super) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone, part: RtdPart) -> Self {
+        let mut wrapper = String::new();
+        let unwrapped = |name: &'a str, wrapper: &str| name.strip_prefix(wrapper);
+        while let Some(found) = WRAPPERS.iter().find(|found| {
+            let mut rest = names.clone().map(|name| unwrapped(name, &wrapper));
+            let mut all = rest.clone().flatten();
+            rest.next().is_some() && all.all(|name| name.starts_with(**found))
+        }) {
+            wrapper.push_str(found);
+        }
+        let mut inner = names.filter_map(|name| unwrapped(name, &wrapper));
+        let network = inner.find_map(|name| {
+            if name.starts_with("discriminator.") || name.starts_with("generator.") {
+                return Some(part.prefix().to_owned());
+            }
+            let at = name.find(GLINER_ENCODER)?;
+            Some(name[..at + GLINER_ENCODER.len()].to_owned())
+        });
+        Self { wrapper, network }
+    }
+
+    pub(super) fn role(&self, name: &str) -> Role {
+        let name = name.strip_prefix(&self.wrapper).unwrap_or(name);
+        let name = match &self.network {
+            Some(network) => match name.strip_prefix(network) {
+                Some(name) => name,
+                None => return Role::Foreign,
+            },
+            None => name,
+        };
+        let bare = ["deberta.", "bert."]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .or_else(|| {
+                ["embeddings.", "encoder."]
+                    .iter()
+                    .find_map(|first| name.starts_with(first).then_some(name))
+            });
+        if name.ends_with("cls.predictions.decoder.weight") {
+            return Role::TiedCopy;
+        }
+        let leftovers = [
+            "cls.predictions.decoder.bias",
+            "embeddings.position_ids",
+            "word_embeddings._weight",
+            "position_embeddings._weight",
+        ];
+        if leftovers.iter().any(|ending| name.ends_with(ending)) {
+            return Role::Leftover;
+        }
+        let mut name = match bare {
+            Some(bare) => format!("{ENCODER}{bare}"),
+            None => name.to_owned(),
+        };
+        for (theirs, hub) in LEGACY_HEAD.into_iter().chain(OLD_NORM) {
+            name = name.replace(theirs, hub);
+        }
+        Role::Parameter(name)
+    }
+}
+
+impl RtdPart {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Discriminator => "discriminator.",
+            Self::Generator => "generator.",
+        }
+    }
+}
+
+/// Our name of a parameter that the Hub calls `name`.
 pub(super) fn from_hub(name: &str) -> String {
-    let mut name = match name.strip_prefix("bert.") {
-        Some(rest) => format!("deberta.{rest}"),
-        None => name.to_owned(),
-    };
-    for (theirs, ours) in LEGACY_HEAD
-        .into_iter()
-        .chain(RENAMES)
-        .chain(NORM_PARAMETERS)
-    {
+    let mut name = name.to_owned();
+    for (theirs, ours) in RENAMES.into_iter().chain(NORM_PARAMETERS) {
         name = name.replace(theirs, ours);
     }
     name
@@ -51,6 +178,9 @@ pub(super) fn from_hub(name: &str) -> String {
 /// The Hub's name of our parameter.
 pub(super) fn to_hub(name: &str, family: Family) -> String {
     let mut name = name.to_owned();
+    for (theirs, ours) in NORM_PARAMETERS {
+        name = name.replace(ours, theirs);
+    }
     for (theirs, ours) in RENAMES {
         if theirs.starts_with("lm_predictions") {
             name = match name.strip_prefix(ours) {
@@ -64,11 +194,24 @@ pub(super) fn to_hub(name: &str, family: Family) -> String {
     name
 }
 
-/// A tied copy of the word table, which the network does not store twice.
-pub(super) fn is_tied_copy(name: &str) -> bool {
-    name.ends_with("cls.predictions.decoder.weight")
-        || name.ends_with("cls.predictions.decoder.bias")
-        || name.ends_with("embeddings.position_ids")
+/// As [`to_hub`], where v1's three matrices are one.
+pub(super) fn to_hub_file(name: &str, family: Family) -> String {
+    if family == Family::V1
+        && let Some((attention, _)) = split_projection(name)
+    {
+        return to_hub(&format!("{attention}{FUSED_PROJECTION}"), family);
+    }
+    to_hub(name, family)
+}
+
+/// For one of the three matrices of an attention, the name of the attention with a dot, and which.
+pub(super) fn split_projection(name: &str) -> Option<(&str, usize)> {
+    let found = PROJECTIONS.iter().enumerate().find_map(|(part, suffix)| {
+        let attention = name.strip_suffix(suffix)?;
+        Some((attention, part))
+    });
+    // `pos_query_proj.weight` ends alike but is a matrix of its own.
+    found.filter(|(attention, _)| attention.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -96,23 +239,86 @@ mod tests {
             (Family::V1, "lm_predictions.lm_head.bias"),
             (Family::V2, "lm_predictions.lm_head.LayerNorm.weight"),
         ] {
-            let exported = from_hub(hub)
-                .replace(".gamma", ".weight")
-                .replace(".beta", ".bias");
-            assert_eq!(to_hub(&exported, family), hub);
+            assert_eq!(to_hub(&from_hub(hub), family), hub);
         }
+    }
+
+    fn roles(names: &[&str], part: RtdPart) -> Vec<Role> {
+        let spelling = Spelling::detect(names.iter().copied(), part);
+        names.iter().map(|name| spelling.role(name)).collect()
+    }
+
+    fn parameter(name: &str) -> Role {
+        Role::Parameter(name.into())
     }
 
     #[test]
     fn old_spellings_are_read() {
+        let names = [
+            "bert.encoder.layer.0.output.LayerNorm.beta",
+            "cls.predictions.transform.LayerNorm.weight",
+            "cls.predictions.bias",
+            "cls.predictions.decoder.weight",
+            "cls.predictions.decoder.bias",
+            "bert.embeddings.word_embeddings._weight",
+        ];
+        let expected = [
+            parameter("deberta.encoder.layer.0.output.LayerNorm.bias"),
+            parameter("lm_predictions.lm_head.LayerNorm.weight"),
+            parameter("lm_predictions.lm_head.bias"),
+            Role::TiedCopy,
+            Role::Leftover,
+            Role::Leftover,
+        ];
+        assert_eq!(roles(&names, RtdPart::Discriminator), expected);
+    }
+
+    #[test]
+    fn wrappers_are_taken_off_if_all_names_have_them() {
+        let expected = [
+            parameter("deberta.encoder.LayerNorm.bias"),
+            parameter("pooler.dense.bias"),
+        ];
+        for names in [
+            ["deberta.encoder.LayerNorm.bias", "pooler.dense.bias"],
+            ["encoder.LayerNorm.bias", "pooler.dense.bias"],
+            ["module.encoder.LayerNorm.bias", "module.pooler.dense.bias"],
+            [
+                "_orig_mod.module.deberta.encoder.LayerNorm.bias",
+                "_orig_mod.module.pooler.dense.bias",
+            ],
+        ] {
+            assert_eq!(roles(&names, RtdPart::Discriminator), expected);
+        }
+        let mixed = ["module.a", "deberta.encoder.LayerNorm.bias"];
         assert_eq!(
-            from_hub("bert.encoder.layer.0.output.LayerNorm.bias"),
-            "deberta.encoder.layers.0.output.layer_norm.beta"
+            roles(&mixed, RtdPart::Discriminator)[0],
+            parameter("module.a")
+        );
+        assert_eq!(roles(&[], RtdPart::Discriminator), []);
+    }
+
+    #[test]
+    fn one_of_several_networks_is_chosen() {
+        let names = [
+            "generator.lm_predictions.lm_head.bias",
+            "discriminator.deberta.encoder.LayerNorm.bias",
+        ];
+        assert_eq!(
+            roles(&names, RtdPart::Generator),
+            [parameter("lm_predictions.lm_head.bias"), Role::Foreign]
         );
         assert_eq!(
-            from_hub("cls.predictions.transform.LayerNorm.weight"),
-            "lm_head.layer_norm.gamma"
+            roles(&names, RtdPart::Discriminator),
+            [Role::Foreign, parameter("deberta.encoder.LayerNorm.bias")]
         );
-        assert_eq!(from_hub("cls.predictions.bias"), "lm_head.bias");
+        let names = [
+            "rnn.lstm.weight_hh_l0",
+            "token_rep_layer.bert_layer.model.encoder.LayerNorm.bias",
+        ];
+        assert_eq!(
+            roles(&names, RtdPart::Discriminator),
+            [Role::Foreign, parameter("deberta.encoder.LayerNorm.bias")]
+        );
     }
 }

@@ -1,23 +1,76 @@
-//! Writing weights in the Hub layout.
+//! Writing networks in the Hub layout.
 
-use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
-use burn::module::Module;
-use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, TensorData};
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use burn::tensor::{Tensor, TensorData};
 use serde_json::{Value, json};
 
-use super::names::{FUSED_PROJECTION, to_hub};
-use super::{CONFIG_FILE, CheckpointError, WEIGHTS_FILE, io_error};
+use super::error::{CheckpointError, io_error};
+use super::fill::ModulePath;
+use super::floats::{FloatType, Numbers};
+use super::names::to_hub;
+use super::outgoing::{Outgoing, WeightsFormat, fuse_projections, write_checkpoint};
 use crate::config::{DebertaConfig, Family};
 use crate::heads::masked_lm::DebertaForMaskedLm;
 use crate::heads::{HeadConfig, TaskModel};
 use crate::hf_config::HfConfig;
+use crate::model::DebertaModel;
+
+/// How weights are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SaveOptions {
+    /// Type of the numbers, f32 by default.
+    pub dtype: FloatType,
+    /// Format of the files, safetensors by default.
+    pub format: WeightsFormat,
+    /// Most bytes of tensors in one file; more are spread over several with an index. A single
+    /// tensor is never split. `None`, the default, for one file whatever its size.
+    pub max_part_bytes: Option<u64>,
+}
+
+impl SaveOptions {
+    /// One safetensors file in f32.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes numbers of this type.
+    pub fn dtype(mut self, dtype: FloatType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Writes files of this format.
+    pub fn format(mut self, format: WeightsFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Spreads the weights over files of at most this many bytes of tensors.
+    pub fn max_part_bytes(mut self, bytes: u64) -> Self {
+        self.max_part_bytes = Some(bytes);
+        self
+    }
+}
+
+/// Saves an encoder without a head as `config.json` and `model.safetensors` (f32 by default).
+///
+/// # Errors
+///
+/// If a file cannot be written, or a number is beyond the range of the type to write.
+pub fn save_model<B: Backend>(
+    model: &DebertaModel<B>,
+    config: &DebertaConfig,
+    dir: &Path,
+    options: &SaveOptions,
+) -> Result<(), CheckpointError> {
+    let mut file = HfConfig::from_config(config);
+    set_architecture(&mut file, config.family, "Model");
+    save(model, config, file, dir, options)
+}
 
 /// Saves a masked language model as `config.json` and `model.safetensors` (f32).
 ///
@@ -32,10 +85,24 @@ pub fn save_masked_lm<B: Backend>(
     config: &DebertaConfig,
     dir: &Path,
 ) -> Result<(), CheckpointError> {
+    save_masked_lm_with(model, config, dir, &SaveOptions::new())
+}
+
+/// As [`save_masked_lm`], in another type, format or number of files.
+///
+/// # Errors
+///
+/// If a file cannot be written, or a number is beyond the range of the type to write.
+pub fn save_masked_lm_with<B: Backend>(
+    model: &DebertaForMaskedLm<B>,
+    config: &DebertaConfig,
+    dir: &Path,
+    options: &SaveOptions,
+) -> Result<(), CheckpointError> {
     let mut file = HfConfig::from_config(config);
-    set_architecture(&mut file, config, "ForMaskedLM");
+    set_architecture(&mut file, config.family, "ForMaskedLM");
     file.other.insert("legacy".into(), Value::Bool(false));
-    save(model, config, file, dir)
+    save(model, config, file, dir, options)
 }
 
 /// Saves a network with a task head as `config.json` and `model.safetensors` (f32).
@@ -53,16 +120,32 @@ pub fn save_task_model<B: Backend, M: TaskModel<B>>(
     head: &HeadConfig,
     dir: &Path,
 ) -> Result<(), CheckpointError> {
+    save_task_model_with(model, config, head, dir, &SaveOptions::new())
+}
+
+/// As [`save_task_model`], in another type, format or number of files.
+///
+/// # Errors
+///
+/// If a file cannot be written, or a number is beyond the range of the type to write.
+pub fn save_task_model_with<B: Backend, M: TaskModel<B>>(
+    model: &M,
+    config: &DebertaConfig,
+    head: &HeadConfig,
+    dir: &Path,
+    options: &SaveOptions,
+) -> Result<(), CheckpointError> {
     let mut file = HfConfig::from_config(config);
     file.set_head_config(head);
     if let Some(class) = M::TRANSFORMERS_CLASS {
-        set_architecture(&mut file, config, class);
+        set_architecture(&mut file, config.family, class);
     }
-    save(model, config, file, dir)
+    save(model, config, file, dir, options)
 }
 
-fn set_architecture(file: &mut HfConfig, config: &DebertaConfig, class: &str) {
-    let family = match config.family {
+/// Names the class of transformers that reads the folder.
+pub(super) fn set_architecture(file: &mut HfConfig, family: Family, class: &str) {
+    let family = match family {
         Family::V1 => "Deberta",
         Family::V2 => "DebertaV2",
     };
@@ -75,23 +158,21 @@ fn save<B: Backend, M: Module<B>>(
     config: &DebertaConfig,
     mut file: HfConfig,
     dir: &Path,
+    options: &SaveOptions,
 ) -> Result<(), CheckpointError> {
     std::fs::create_dir_all(dir).map_err(|source| io_error(dir, source))?;
-    file.other.insert("dtype".into(), json!("float32"));
-    let path = dir.join(WEIGHTS_FILE);
-    let tensors = hub_tensors::<B, _>(model, config)
-        .map_err(|(name, problem)| CheckpointError::Tensor {
-            path: path.clone(),
-            name,
-            problem,
-        })?
-        .into_iter()
-        .map(|(name, data)| (name, data.convert_dtype(DType::F32)))
-        .collect();
-    write_safetensors(tensors, &path)?;
-    let text = serde_json::to_string_pretty(&file)
-        .map_err(|source| io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source)))?;
-    write_atomically(&dir.join(CONFIG_FILE), |out| out.write_all(text.as_bytes()))
+    file.set_dtype(options.dtype);
+    let tensors = outgoing::<B, M>(model, config, Some(options.dtype));
+    write_checkpoint(dir, options.format, options.max_part_bytes, &file, tensors).map(drop)
+}
+
+impl HfConfig {
+    /// Says which type the weights beside the file have.
+    pub(super) fn set_dtype(&mut self, dtype: FloatType) {
+        self.other.remove("torch_dtype");
+        self.other
+            .insert("dtype".into(), json!(dtype.config_name()));
+    }
 }
 
 /// The parameters of `module` under the Hub's names and in its layout, in the module's float type.
@@ -103,98 +184,89 @@ pub fn hub_tensors<B: Backend, M: Module<B>>(
     module: &M,
     config: &DebertaConfig,
 ) -> Result<Vec<(String, TensorData)>, (String, String)> {
-    let mut tensors = Vec::new();
-    for snapshot in module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
-        let name = snapshot.full_path();
-        match snapshot.to_data() {
-            Ok(data) => tensors.push((name, data)),
-            Err(error) => return Err((name, format!("could not be read: {error}"))),
-        }
-    }
+    let tensors = outgoing::<B, M>(module, config, None).into_iter();
+    tensors
+        .map(|tensor| match tensor.bytes() {
+            Ok(bytes) => {
+                let dtype = tensor.dtype.to_dtype();
+                Ok((
+                    tensor.name,
+                    TensorData::from_bytes(bytes, tensor.shape, dtype),
+                ))
+            }
+            Err(error) => Err((tensor.name, error.to_string())),
+        })
+        .collect()
+}
+
+/// The parameters of a module, read from the device one at a time.
+fn outgoing<B: Backend, M: Module<B>>(
+    module: &M,
+    config: &DebertaConfig,
+    dtype: Option<FloatType>,
+) -> Vec<Outgoing<'static>> {
+    let mut collector = Collector {
+        path: ModulePath::default(),
+        dtype,
+        tensors: Vec::new(),
+    };
+    module.visit(&mut collector);
+    let mut tensors = collector.tensors;
     if config.family == Family::V1 {
         tensors = fuse_projections(tensors, config);
     }
-    Ok(tensors
-        .into_iter()
-        .map(|(name, data)| (to_hub(&name, config.family), data))
-        .collect())
+    for tensor in &mut tensors {
+        tensor.name = to_hub(&tensor.name, config.family);
+    }
+    tensors
 }
 
-/// Joins query, key and value matrices into v1's `in_proj`, head by head.
-fn fuse_projections(
-    tensors: Vec<(String, TensorData)>,
-    config: &DebertaConfig,
-) -> Vec<(String, TensorData)> {
-    let parts = ["query_proj.weight", "key_proj.weight", "value_proj.weight"];
-    let shape = [3 * config.all_head_size(), config.hidden_size];
-    let mut fused: HashMap<String, (DType, Vec<u8>)> = HashMap::new();
-    let mut rest = Vec::new();
-    for (name, data) in tensors {
-        let part = parts
-            .iter()
-            .enumerate()
-            .find_map(|(part, suffix)| Some((part, name.strip_suffix(suffix)?)))
-            // `pos_query_proj.weight` ends alike but is a matrix of its own.
-            .filter(|(_, attention)| attention.ends_with('.'));
-        let Some((part, attention)) = part else {
-            rest.push((name, data));
-            continue;
-        };
-        let block = config.attention_head_size * config.hidden_size * data.dtype.size();
-        let (_, all) = fused
-            .entry(format!("{attention}{FUSED_PROJECTION}"))
-            .or_insert_with(|| (data.dtype, vec![0; 3 * data.as_bytes().len()]));
-        for (head, source) in data.as_bytes().chunks_exact(block).enumerate() {
-            let start = (3 * head + part) * block;
-            all[start..start + block].copy_from_slice(source);
+struct Collector {
+    path: ModulePath,
+    /// Type to write; `None` for the module's own.
+    dtype: Option<FloatType>,
+    tensors: Vec<Outgoing<'static>>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Collector {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let (name, transpose) = (self.path.name(), self.path.is_transposed());
+        let tensor = param.transform_for_save().val();
+        let mut shape = tensor.shape().to_vec();
+        if transpose {
+            shape.reverse();
         }
+        let own = FloatType::from_dtype(tensor.dtype()).unwrap_or_default();
+        self.tensors.push(Outgoing {
+            name: name.clone(),
+            shape,
+            dtype: self.dtype.unwrap_or(own),
+            read: Box::new(move |to| {
+                let problem = |problem: String| CheckpointError::Tensor {
+                    path: "the network".into(),
+                    name: name.clone(),
+                    problem,
+                };
+                let data = tensor.clone().try_into_data();
+                let data = data.map_err(|it| problem(format!("could not be read: {it:?}")))?;
+                let numbers = Numbers {
+                    bytes: data.as_bytes(),
+                    dtype: own,
+                    shape: &data.shape,
+                };
+                match numbers.to_data(to, transpose) {
+                    Some(data) => Ok(data.bytes),
+                    None => Err(problem(format!("has numbers beyond the range of {to}"))),
+                }
+            }),
+        });
     }
-    rest.extend(
-        fused
-            .into_iter()
-            .map(|(name, (dtype, bytes))| (name, TensorData::from_bytes_vec(bytes, shape, dtype))),
-    );
-    rest
-}
-
-fn write_safetensors(
-    mut tensors: Vec<(String, TensorData)>,
-    path: &Path,
-) -> Result<(), CheckpointError> {
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut views = Vec::with_capacity(tensors.len());
-    for (name, data) in &tensors {
-        let view = TensorView::new(Dtype::F32, data.shape.to_vec(), data.as_bytes());
-        let view = view.map_err(|source| safetensors_error(path, source))?;
-        views.push((name.as_str(), view));
-    }
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|source| safetensors_error(path, source))?;
-    write_atomically(path, |out| out.write_all(&bytes))
-}
-
-fn safetensors_error(path: &Path, source: safetensors::SafeTensorError) -> CheckpointError {
-    CheckpointError::Safetensors {
-        path: path.into(),
-        source,
-    }
-}
-
-/// Writes beside `path`, flushes to disk, then renames: the file is complete or as it was.
-fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>,
-) -> Result<(), CheckpointError> {
-    let partial = path.with_extension("partial");
-    let result = std::fs::File::create(&partial).and_then(|mut file| {
-        write(&mut file)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    });
-    result.map_err(|source| {
-        // Best effort: the error to report is the one that happened first.
-        let _ = std::fs::remove_file(&partial);
-        io_error(path, source)
-    })
 }

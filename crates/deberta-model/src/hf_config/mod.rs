@@ -1,19 +1,31 @@
 //! `config.json` as published: the only place that knows its spellings and sentinels.
 
 mod head;
+mod nested;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{CheckpointError, read_text};
 use crate::config::{
     AbsolutePositions, Activation, ConfigError, ConvConfig, DebertaConfig, Family, PositionTerms,
 };
 use crate::relative_position::{LongDistance, RelativePositionConfig};
 
+pub use nested::RtdPart;
+
 const DEFAULT_CONV_ACT: &str = "tanh";
+
+/// Most rows of a word table, so that ids fit into 32 bits.
+const MAX_VOCAB: usize = i32::MAX as usize;
+
+/// Most layers; published networks have 48.
+const MAX_LAYERS: usize = 1 << 12;
+
+/// Largest of all other sizes. Products of three of them do not overflow.
+const MAX_WIDTH: usize = 1 << 20;
 
 /// A Hub or Microsoft `config.json`.
 ///
@@ -146,11 +158,18 @@ impl HfConfig {
     ///
     /// If the file cannot be read or is not a DeBERTa configuration; the path is in the message.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let text = std::fs::read_to_string(path).map_err(|source| CheckpointError::Io {
-            path: path.into(),
-            source,
-        })?;
-        Self::parse(&text).map_err(|source| CheckpointError::Config {
+        Self::open_part(path, RtdPart::default())
+    }
+
+    /// As [`open`](Self::open), where `part` is meant if the file has a generator and a
+    /// discriminator.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is not a DeBERTa configuration; the path is in the message.
+    pub fn open_part(path: &Path, part: RtdPart) -> Result<Self, CheckpointError> {
+        let text = read_text(path)?;
+        Self::parse_part(&text, part).map_err(|source| CheckpointError::Config {
             path: path.into(),
             source,
         })
@@ -162,9 +181,7 @@ impl HfConfig {
     ///
     /// If it is not JSON or lacks a required field.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        serde_json::from_str(text).map_err(|error| ConfigError::Json {
-            message: error.to_string(),
-        })
+        Self::parse_part(text, RtdPart::default())
     }
 
     /// The typed configuration of the encoder.
@@ -176,6 +193,7 @@ impl HfConfig {
     ///
     /// The first field with an unknown spelling or an impossible value.
     pub fn to_config(&self) -> Result<DebertaConfig, ConfigError> {
+        self.check_sizes()?;
         let config = DebertaConfig {
             family: self.family()?,
             vocab_size: self.vocab_size,
@@ -266,6 +284,54 @@ impl HfConfig {
                 .map(|conv| activation_name(conv.activation).into()),
             other: Map::new(),
         }
+    }
+
+    /// Refuses sizes that no file could hold weights for, before memory is asked for.
+    fn check_sizes(&self) -> Result<(), ConfigError> {
+        let signed = |value: i64| positive(value).unwrap_or(0);
+        for (field, value, largest) in [
+            ("vocab_size", self.vocab_size, MAX_VOCAB),
+            ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
+            ("hidden_size", self.hidden_size, MAX_WIDTH),
+            (
+                "embedding_size",
+                self.embedding_size.unwrap_or(0),
+                MAX_WIDTH,
+            ),
+            ("num_attention_heads", self.num_attention_heads, MAX_WIDTH),
+            (
+                "attention_head_size",
+                self.attention_head_size.map_or(0, signed),
+                MAX_WIDTH,
+            ),
+            ("intermediate_size", self.intermediate_size, MAX_WIDTH),
+            ("type_vocab_size", self.type_vocab_size, MAX_WIDTH),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                MAX_WIDTH,
+            ),
+            (
+                "max_relative_positions",
+                signed(self.max_relative_positions),
+                MAX_WIDTH,
+            ),
+            ("position_buckets", signed(self.position_buckets), MAX_WIDTH),
+            (
+                "conv_kernel_size",
+                self.conv_kernel_size.unwrap_or(0),
+                MAX_WIDTH,
+            ),
+        ] {
+            if value > largest {
+                return Err(ConfigError::OutOfRange {
+                    field,
+                    value: value.to_string(),
+                    expected: "a size that networks have",
+                });
+            }
+        }
+        Ok(())
     }
 
     fn family(&self) -> Result<Family, ConfigError> {

@@ -81,7 +81,7 @@ fn every_mismatch_is_listed_at_once() {
         panic!("a network of another size was loaded");
     };
     assert_eq!(missing.len(), 16, "{missing:?}");
-    assert!(missing.iter().all(|name| name.contains("layers.2.")));
+    assert!(missing.iter().all(|name| name.contains("layer.2.")));
     assert_eq!(unexpected, Vec::<String>::new());
     assert_eq!(wrong_shape.len(), 2, "{wrong_shape:?}");
 }

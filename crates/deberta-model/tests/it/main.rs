@@ -1,10 +1,15 @@
 //! Golden and invariance tests of the network against the reference implementations.
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
+mod bad_files;
 mod checkpoint;
+mod conversion;
 mod golden;
 mod heads;
 mod inputs;
 mod invariance;
+mod partial_loading;
 mod precision;
+mod pytorch_files;
 mod support;
+mod transformers;

@@ -1,0 +1,372 @@
+//! Tensors on their way into files, read one at a time.
+
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::CONFIG_FILE;
+use super::error::{CheckpointError, io_error};
+use super::floats::FloatType;
+use super::names::{FUSED_PROJECTION, split_projection};
+use super::pytorch::write_archive;
+use crate::config::DebertaConfig;
+use crate::hf_config::HfConfig;
+
+/// Format of a weights file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WeightsFormat {
+    /// `model.safetensors`.
+    #[default]
+    Safetensors,
+    /// `pytorch_model.bin`, as `torch.save` writes it.
+    PyTorch,
+}
+
+impl WeightsFormat {
+    fn stem_and_extension(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Safetensors => ("model", "safetensors"),
+            Self::PyTorch => ("pytorch_model", "bin"),
+        }
+    }
+
+    fn single_file(self) -> String {
+        let (stem, extension) = self.stem_and_extension();
+        format!("{stem}.{extension}")
+    }
+
+    fn index_file(self) -> String {
+        format!("{}.index.json", self.single_file())
+    }
+
+    /// Name of part `part`, counted from 1, of `parts`.
+    fn part_file(self, part: usize, parts: usize) -> String {
+        let (stem, extension) = self.stem_and_extension();
+        format!("{stem}-{part:05}-of-{parts:05}.{extension}")
+    }
+
+    /// Whether a file of this name holds a part of a model.
+    fn is_part(self, name: &str) -> bool {
+        let (stem, extension) = self.stem_and_extension();
+        let inner = name.strip_prefix(stem).and_then(|rest| {
+            let rest = rest.strip_suffix(extension)?.strip_suffix('.')?;
+            rest.strip_prefix('-')?.split_once("-of-")
+        });
+        let digits = |text: &str| text.len() == 5 && text.bytes().all(|it| it.is_ascii_digit());
+        inner.is_some_and(|(part, parts)| digits(part) && digits(parts))
+    }
+}
+
+/// Why a tensor did not reach its file.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The file could not be written.
+    Io(std::io::Error),
+    /// The tensor could not be read.
+    Tensor(CheckpointError),
+}
+
+impl From<std::io::Error> for WriteError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<CheckpointError> for WriteError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+/// Reads the entries of a tensor in a type, in row-major order.
+pub(super) type ReadFn<'a> = Box<dyn Fn(FloatType) -> Result<Bytes, CheckpointError> + 'a>;
+
+/// A tensor that will be written.
+pub(super) struct Outgoing<'a> {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    /// Type in the file to be written.
+    pub(super) dtype: FloatType,
+    pub(super) read: ReadFn<'a>,
+}
+
+impl Outgoing<'_> {
+    pub(super) fn bytes(&self) -> Result<Bytes, CheckpointError> {
+        (self.read)(self.dtype)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn byte_len(&self) -> u64 {
+        (self.len() * self.dtype.size()) as u64
+    }
+}
+
+/// Joins query, key and value matrices into v1's `in_proj`, head by head. Names are ours.
+pub(super) fn fuse_projections<'a>(
+    tensors: Vec<Outgoing<'a>>,
+    config: &DebertaConfig,
+) -> Vec<Outgoing<'a>> {
+    let mut fused: Vec<(String, [Option<Outgoing<'a>>; 3])> = Vec::new();
+    let mut rest = Vec::new();
+    for tensor in tensors {
+        let Some((attention, part)) = split_projection(&tensor.name) else {
+            rest.push(tensor);
+            continue;
+        };
+        let attention = attention.to_owned();
+        let found = fused.iter_mut().find(|(name, _)| *name == attention);
+        match found {
+            Some((_, parts)) => parts[part] = Some(tensor),
+            None => {
+                let mut parts = [None, None, None];
+                parts[part] = Some(tensor);
+                fused.push((attention, parts));
+            }
+        }
+    }
+    for (attention, parts) in fused {
+        match parts {
+            [Some(query), Some(key), Some(value)] => {
+                rest.push(fuse(&attention, [query, key, value], config));
+            }
+            // An incomplete attention keeps its matrices, whose names say what is there.
+            parts => rest.extend(parts.into_iter().flatten()),
+        }
+    }
+    rest
+}
+
+fn fuse<'a>(attention: &str, parts: [Outgoing<'a>; 3], config: &DebertaConfig) -> Outgoing<'a> {
+    let rows = config.attention_head_size * config.hidden_size;
+    let dtype = parts[0].dtype;
+    Outgoing {
+        name: format!("{attention}{FUSED_PROJECTION}"),
+        shape: vec![3 * config.all_head_size(), config.hidden_size],
+        dtype,
+        read: Box::new(move |to| {
+            let block = rows * to.size();
+            let mut all = Vec::new();
+            for (part, tensor) in parts.iter().enumerate() {
+                let bytes = (tensor.read)(to)?;
+                all.resize(3 * bytes.len(), 0);
+                for (head, source) in bytes.chunks_exact(block).enumerate() {
+                    let start = (3 * head + part) * block;
+                    all[start..start + block].copy_from_slice(source);
+                }
+            }
+            Ok(Bytes::from_bytes_vec(all))
+        }),
+    }
+}
+
+/// Writes a configuration, and tensors into one file or into several with an index. Removes what an
+/// earlier save in the same format left. Returns the names of the files.
+///
+/// Every file is written beside its name and renamed when all are complete. A crash in between
+/// leaves the old weights, the new ones, or none; never a mixture.
+pub(super) fn write_checkpoint(
+    dir: &Path,
+    format: WeightsFormat,
+    max_part_bytes: Option<u64>,
+    config: &HfConfig,
+    mut tensors: Vec<Outgoing<'_>>,
+) -> Result<Vec<String>, CheckpointError> {
+    // Wide types first keeps every tensor aligned.
+    tensors.sort_by(|a, b| {
+        let key = |it: &Outgoing<'_>| std::cmp::Reverse(it.dtype.size());
+        key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
+    });
+    let total: u64 = tensors.iter().map(Outgoing::byte_len).sum();
+    let parts = split(tensors, max_part_bytes.unwrap_or(u64::MAX));
+    let names: Vec<String> = match parts.len() {
+        0 | 1 => vec![format.single_file()],
+        count => (1..=count)
+            .map(|part| format.part_file(part, count))
+            .collect(),
+    };
+
+    let mut partials = Partials::new(dir);
+    let text = serde_json::to_string_pretty(config)
+        .map_err(|source| io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source)))?;
+    partials.write(CONFIG_FILE, |file, _| Ok(file.write_all(text.as_bytes())?))?;
+    for (name, tensors) in names.iter().zip(&parts) {
+        partials.write(name, |file, path| write_file(format, file, path, tensors))?;
+    }
+    if names.len() > 1 {
+        let mut weight_map = Map::new();
+        for (name, tensors) in names.iter().zip(&parts) {
+            let entries = tensors.iter().map(|it| (it.name.clone(), json!(name)));
+            weight_map.extend(entries);
+        }
+        let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
+        let text = format!("{index:#}\n");
+        partials.write(&format.index_file(), |file, _| {
+            Ok(file.write_all(text.as_bytes())?)
+        })?;
+        // Without them the old parts are nothing that a reader would find.
+        remove(dir, &format.index_file())?;
+        remove(dir, &format.single_file())?;
+    }
+    let written = partials.rename()?;
+    remove_leftovers(dir, format, &written)?;
+    Ok(written)
+}
+
+/// Removes a file if it is there.
+fn remove(dir: &Path, name: &str) -> Result<(), CheckpointError> {
+    let path = dir.join(name);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(&path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes weights of this format that were not just written.
+fn remove_leftovers(
+    dir: &Path,
+    format: WeightsFormat,
+    written: &[String],
+) -> Result<(), CheckpointError> {
+    let in_dir = |source| io_error(dir, source);
+    for entry in std::fs::read_dir(dir).map_err(in_dir)? {
+        let name = entry.map_err(in_dir)?.file_name();
+        let Some(name) = name.to_str() else {
+            continue;
+        };
+        let is_weights =
+            name == format.single_file() || name == format.index_file() || format.is_part(name);
+        if is_weights && !written.iter().any(|it| it == name) {
+            remove(dir, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fills parts in order; a tensor that is larger than a part gets one of its own.
+fn split(tensors: Vec<Outgoing<'_>>, max_bytes: u64) -> Vec<Vec<Outgoing<'_>>> {
+    let mut parts: Vec<Vec<Outgoing<'_>>> = vec![Vec::new()];
+    let mut filled = 0;
+    for tensor in tensors {
+        let len = tensor.byte_len();
+        if filled > 0 && filled + len > max_bytes {
+            parts.push(Vec::new());
+            filled = 0;
+        }
+        filled += len;
+        if let Some(part) = parts.last_mut() {
+            part.push(tensor);
+        }
+    }
+    parts
+}
+
+fn write_file(
+    format: WeightsFormat,
+    file: &mut File,
+    path: &Path,
+    tensors: &[Outgoing<'_>],
+) -> Result<(), WriteError> {
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    match format {
+        WeightsFormat::Safetensors => write_safetensors(&mut out, tensors),
+        WeightsFormat::PyTorch => write_archive(&mut out, tensors),
+    }
+    .and_then(|()| Ok(out.flush()?))
+    .map_err(|error| match error {
+        WriteError::Io(source) => WriteError::Tensor(io_error(path, source)),
+        other => other,
+    })
+}
+
+/// Layout: length of the header in eight bytes, header in JSON, tensors in the order of the header.
+fn write_safetensors(out: &mut impl Write, tensors: &[Outgoing<'_>]) -> Result<(), WriteError> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!({"format": "pt"}));
+    let mut start = 0;
+    for tensor in tensors {
+        let end = start + tensor.byte_len();
+        header.insert(
+            tensor.name.clone(),
+            json!({
+                "dtype": tensor.dtype.safetensors_name(),
+                "shape": tensor.shape,
+                "data_offsets": [start, end],
+            }),
+        );
+        start = end;
+    }
+    let mut header = Value::Object(header).to_string();
+    // Padding keeps the tensors aligned to eight bytes.
+    let padded = header.len().next_multiple_of(8);
+    header.extend(std::iter::repeat_n(' ', padded - header.len()));
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(header.as_bytes())?;
+    for tensor in tensors {
+        out.write_all(&tensor.bytes()?)?;
+    }
+    Ok(())
+}
+
+/// Files that are being written beside their names.
+struct Partials<'a> {
+    dir: &'a Path,
+    names: Vec<String>,
+}
+
+impl<'a> Partials<'a> {
+    fn new(dir: &'a Path) -> Self {
+        Self {
+            dir,
+            names: Vec::new(),
+        }
+    }
+
+    fn partial(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.partial"))
+    }
+
+    /// Writes one file and flushes it to the disk.
+    fn write(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut File, &Path) -> Result<(), WriteError>,
+    ) -> Result<(), CheckpointError> {
+        let path = self.partial(name);
+        self.names.push(name.into());
+        let result = File::create(&path).map_err(WriteError::from);
+        let result = result.and_then(|mut file| {
+            write(&mut file, &path)?;
+            Ok(file.sync_all()?)
+        });
+        result.map_err(|error| match error {
+            WriteError::Io(source) => io_error(&self.dir.join(name), source),
+            WriteError::Tensor(error) => error,
+        })
+    }
+
+    /// Gives the files their names, in the order in which they were written.
+    fn rename(mut self) -> Result<Vec<String>, CheckpointError> {
+        for name in &self.names {
+            let path = self.dir.join(name);
+            let renamed = std::fs::rename(self.partial(name), &path);
+            renamed.map_err(|source| io_error(&path, source))?;
+        }
+        Ok(std::mem::take(&mut self.names))
+    }
+}
+
+impl Drop for Partials<'_> {
+    /// What was not put in place is not worth keeping.
+    fn drop(&mut self) {
+        for name in &self.names {
+            // Best effort: the error to report is the one that happened first.
+            let _ = std::fs::remove_file(self.partial(name));
+        }
+    }
+}
