@@ -40,8 +40,19 @@ const FIXTURES: &[Fixture] = &[
         folder: "crates/deberta-data/tests/fixtures/tokenizer",
         script: "scripts/make_tokenizer_golden.py",
         writes_elsewhere: false,
-        needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3",
+        needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3 regex",
         variables: &[],
+    },
+    Fixture {
+        name: "tokenizer-torture",
+        folder: "crates/deberta-data/tests/fixtures/tokenizer",
+        script: "scripts/make_tokenizer_torture.py",
+        writes_elsewhere: false,
+        needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3 regex",
+        variables: &[(
+            "DEBERTA_DATA",
+            "the folder with the published vocabularies, see the script",
+        )],
     },
 ];
 
