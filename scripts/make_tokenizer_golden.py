@@ -1,6 +1,6 @@
 """Makes tiny tokenizers and what their reference libraries do with awkward texts.
 
-    python3 -m venv venv && venv/bin/pip install sentencepiece==0.2.3 tokenizers==0.23.3
+    python3 -m venv venv && venv/bin/pip install sentencepiece==0.2.3 tokenizers==0.23.3 regex
     venv/bin/python scripts/make_tokenizer_golden.py
 
 Writes crates/deberta-data/tests/fixtures/tokenizer/. All text is generated here.
@@ -12,7 +12,10 @@ import random
 from pathlib import Path
 
 import sentencepiece
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizer_reference import (
+    case, sentencepiece_tokenizer, with_added_tokens, with_lower_case, with_split_punctuation, write_json,
+)
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 OUT = Path(__file__).parents[1] / "crates/deberta-data/tests/fixtures/tokenizer"
 SPECIALS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
@@ -26,7 +29,9 @@ AWKWARD = [
     "русский текст", "👍🏽", "👨‍👩‍👧‍👦", "🇩🇪🇫🇷", "𝓗𝓮𝓵𝓵𝓸", "\U0010ffff", "\ufffd", "▁", "▁ka▁no", "ka ▁ no",
     "<0x41>", "[CLS] kano [SEP] mito [PAD] [UNK]", "<keep> kano<keep>mito", "\u0007\u001b[0m\x7f", "so\u00adft",
     "\u2028kano\u2029mito", "\u202ekano\u202c", "x" * 300, "kano" * 60, "é" * 100, "語" * 50, "k a n o",
-    "http://kano.mito/tora?sel=1&ra=%20", "if (a[i] < b) { return c; }", "İıſŉ", "\u1e9b\u0323",
+    "\u202aשלום kano\u202c عالم", "👩\u200d❤\ufe0f\u200d💋\u200d👨", "🏳️\u200d🌈\u200d", "\u200d\u200c", "ka\0\0no\0", "\x01\x02\x1f\x9f",
+    " " * 200, "ka" + " " * 99 + "no", "\n" * 50 + "ka", "\t \n \u00a0 \u3000", "((((ka))))", "[[ka] [no]]", "\u0327ka\u0327",
+    "ﷺ", "\u1e9b\u0323\u0301", "\U000e0067\U000e007f", "ΑΣ ας", "ǅ ẞ ß", "http://kano.mito/tora?sel=1&ra=%20", "if (a[i] < b) { return c; }", "İıſŉ", "\u1e9b\u0323",
 ]
 
 
@@ -54,20 +59,8 @@ def texts(rng):
         yield "".join(chars)
 
 
-def char_offsets(text):
-    """Byte position of each character start, to its character position."""
-    at, table = 0, {}
-    for index, char in enumerate(text):
-        table[at] = index
-        at += len(char.encode())
-    table[at] = len(text)
-    return table
-
-
 def write_golden(name, library, cases):
-    golden = {"library": library, "cases": cases}
-    text = json.dumps(golden, ensure_ascii=True, separators=(",", ":"))
-    (OUT / f"{name}.golden.json").write_text(text.replace('{"text"', '\n{"text"') + "\n")
+    write_json(OUT / f"{name}.golden.json", {"library": library, "cases": cases})
 
 
 def make_sentencepiece(name, corpus, inputs, **options):
@@ -80,18 +73,71 @@ def make_sentencepiece(name, corpus, inputs, **options):
     )
     model = model.getvalue()
     (OUT / f"{name}.model").write_bytes(model)
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    cases = []
-    for text in inputs:
-        pieces = processor.encode(text, return_type="proto").pieces
-        at = char_offsets(text)
-        cases.append({
-            "text": text,
-            "ids": [piece.id for piece in pieces],
-            "tokens": [piece.piece for piece in pieces],
-            "offsets": [[at[piece.begin], at[piece.end]] for piece in pieces],
-        })
-    write_golden(name, f"sentencepiece {sentencepiece.__version__}", cases)
+    encode = sentencepiece_tokenizer(sentencepiece.SentencePieceProcessor(model_proto=model))
+    write_golden(name, f"sentencepiece {sentencepiece.__version__}", [case(encode, text) for text in inputs])
+    return encode
+
+
+# Tokens beside the model `nmt_nfkc`, whose 600 pieces lack a mask.
+ADDED = {
+    "[MASK]": (600, {}), "<<ENT>>": (601, {}), "<<SEP>>": (602, {"lstrip": True, "rstrip": True}), "<<E": (603, {}),
+    "tora": (604, {"single_word": True}), "kano mito": (605, {"lstrip": True}), "👍": (606, {"rstrip": True}),
+}
+AROUND = [
+    "[MASK]", "[MASK][MASK]", "[MASK] kano [MASK]", " [MASK] ", "kano[MASK]mito", "[[MASK]]", "[MASK", "MASK]", "[mask]", "[MASK]\n[MASK]",
+    "<<ENT>>", "kano<<ENT>>mito", "<<ENT>> kano <<SEP>> mito", "  <<SEP>>  ", "<<SEP>><<SEP>>", "<<SEP>> \t <<SEP>>", "<<E", "<<EN", "<<<<ENT>>>>",
+    "tora", "tora tora", "toratora", "xtora torax tora.", "(tora)", "éTora torá tora_", "kano mito kano mito", "a  kano mito", "kano  mito",
+    "👍🏽 👍 👍", "[CLS] [SEP]<<ENT>>[PAD]", "e\u0301<<ENT>>\u0301", "<<ENT>>" * 20, "",
+]
+
+
+def make_options(encode, inputs):
+    """Added tokens and the options of the original, on top of the model `nmt_nfkc`."""
+    mask = {"[MASK]": ADDED["[MASK]"]}
+    variants = {
+        "added_tokens": (with_added_tokens(encode, ADDED), AROUND),
+        "split_by_punct": (with_added_tokens(with_split_punctuation(encode), mask), inputs),
+        "lower_case": (with_added_tokens(with_lower_case(encode), mask), inputs),
+        "both": (with_added_tokens(with_lower_case(with_split_punctuation(encode)), mask), inputs),
+    }
+    golden = {name: [case(encode, text) for text in texts] for name, (encode, texts) in variants.items()}
+    tokens = [{"content": name, **settings} for name, (_, settings) in ADDED.items()]
+    write_json(OUT / "options.golden.json", {"tokens": tokens, **golden})
+
+
+def make_sequences():
+    """How the library cuts texts of some lengths, and its windows.
+
+    A case is the lengths of the texts (-1: no second), the most tokens, strategy, side, stride, and for each
+    window the ids: tokens of the texts are 100, 101, … and 200, 201, ….
+    """
+    vocab = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3}
+    vocab |= {f"a{index}": 100 + index for index in range(30)} | {f"b{index}": 200 + index for index in range(30)}
+    library = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    library.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    rng, cases = random.Random(3), []
+    for _ in range(400):
+        first, second = rng.randint(0, 30), rng.choice([-1, rng.randint(0, 30)])
+        # With room for markers alone the library empties both texts, whatever the strategy.
+        most, stride = rng.randint(4, 40), rng.choice([0, 0, 1, 3])
+        strategy, side = rng.choice(["longest_first", "only_first", "only_second"]), rng.choice(["left", "right"])
+        if strategy == "only_second" and second < 0:
+            continue
+        texts = [" ".join(f"{letter}{index}" for index in range(length)) for letter, length in [("a", first), ("b", second)]]
+        try:
+            library.enable_truncation(most, stride=stride, strategy=strategy, direction=side)
+            encoding = library.encode(texts[0], None if second < 0 else texts[1])
+        except BaseException:
+            # A text that would vanish, or a stride that leaves no progress.
+            cases.append([first, second, most, strategy, side, stride, None, [], []])
+            continue
+        windows = [window.ids for window in [encoding, *encoding.overflowing]]
+        cases.append([first, second, most, strategy, side, stride, windows, encoding.type_ids, encoding.special_tokens_mask])
+    text = json.dumps(cases, separators=(",", ":"))
+    (OUT / "sequences.golden.json").write_text(text.replace("[[", "[\n[", 1).replace("]],[", "]],\n[") + "\n")
 
 
 def make_bpe(corpus, inputs):
@@ -125,7 +171,7 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     corpus = list(sentences(random.Random(1), 4000))
     inputs = list(texts(random.Random(2)))
-    make_sentencepiece(
+    encode = make_sentencepiece(
         "nmt_nfkc", corpus, inputs, vocab_size=600, byte_fallback=True,
         normalization_rule_name="nmt_nfkc",
     )
@@ -139,6 +185,8 @@ def main():
         treat_whitespace_as_suffix=True,
     )
     make_bpe(corpus, inputs)
+    make_options(encode, inputs[: len(AWKWARD)])
+    make_sequences()
 
 
 main()

@@ -44,7 +44,7 @@ const FIXTURES: &[Fixture] = &[
         parts: &[],
         script: "scripts/make_tokenizer_golden.py",
         writes_elsewhere: false,
-        needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3",
+        needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3 regex",
         variables: &[],
     },
     Fixture {
@@ -64,6 +64,18 @@ const FIXTURES: &[Fixture] = &[
         writes_elsewhere: false,
         needs: "nothing but Python",
         variables: &[],
+    },
+    Fixture {
+        name: "tokenizer-torture",
+        folder: "crates/deberta-data/tests/fixtures/tokenizer",
+            parts: &[],
+        script: "scripts/make_tokenizer_torture.py",
+        writes_elsewhere: false,
+        needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3 regex",
+        variables: &[(
+            "DEBERTA_DATA",
+            "the folder with the published vocabularies, see the script",
+        )],
     },
 ];
 

@@ -47,6 +47,33 @@ pub enum TokenizerError {
         /// Which setting, and what would do.
         reason: String,
     },
+    /// Tokens that cannot be added.
+    #[error("cannot add the token `{token}`: {reason}")]
+    CannotAdd {
+        /// Name of the token.
+        token: String,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A sequence is too long and may not be cut.
+    #[error(
+        "the sequence has {len} tokens with its markers, expected at most {max_length}: shorten the \
+         text, or allow truncation"
+    )]
+    TooLong {
+        /// Its length in tokens, markers included.
+        len: usize,
+        /// Length asked for.
+        max_length: usize,
+    },
+    /// A sequence cannot be cut as asked.
+    #[error("cannot cut a sequence to {max_length} tokens: {reason}")]
+    CannotCut {
+        /// Length asked for.
+        max_length: usize,
+        /// What is in the way, and what would do.
+        reason: String,
+    },
     /// The `tokenizers` library refused a text.
     #[error("cannot encode a text of {len} bytes")]
     Encode {

@@ -1,53 +1,123 @@
 //! The concrete tokenizer: one engine, its vocabulary, and the files it came from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+use super::added::Finder;
+use super::byte_level::ByteLevelBpe;
 use super::files::TokenizerFiles;
-use super::hub::Hub;
+use super::hub::{self, Hub};
+use super::open::{self, Ids, Opened};
 use super::sentencepiece::SentencePiece;
+use super::sidecar::{self, Description, Sidecar};
 use super::{
-    Encoding, PieceKind, SpecialTokens, Tokenize, TokenizerError, VocabInfo, WordMark, special,
+    AddedToken, Encoding, PieceKind, SpecialTokens, Tokenize, TokenizerError, VocabInfo, WordMark,
 };
+
+/// What happens to a text before the model of `spm.model` or `vocab.json` sees it.
+///
+/// A `tokenizer.json` says these things itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizerOptions {
+    /// Lower-cases, character by character (`do_lower_case`). Default: false.
+    pub lower_case: bool,
+    /// Makes each punctuation character a word of its own (`split_by_punct`); for `spm.model` only.
+    /// Default: false.
+    pub split_by_punct: bool,
+    /// Whether `[CLS]`, `[SEP]`, `[PAD]` and `[UNK]` inside a text stand for themselves, as in the
+    /// transformers library. Default: false, as in Microsoft's code: a text cannot forge markers.
+    pub markers_in_text: bool,
+}
 
 /// A tokenizer opened from files or trained from a corpus.
 ///
 /// ```no_run
-/// use deberta_data::tokenizer::{Tokenize, Tokenizer};
+/// use deberta_data::tokenizer::{AddedToken, Tokenize, Tokenizer};
 ///
-/// let tokenizer = Tokenizer::open("deberta-v3-base".as_ref())?;
+/// let mut tokenizer = Tokenizer::open("deberta-v3-base".as_ref())?;
 /// let encoding = tokenizer.encode("A [MASK] day.")?;
 /// assert_eq!(encoding.ids[1], tokenizer.special().mask);
+///
+/// // Two more rows of the embedding table.
+/// let ids = tokenizer.add_tokens(&["<<ENT>>", "<<SEP>>"].map(AddedToken::special))?;
+/// assert_eq!(ids, [128_001, 128_002]);
 /// # Ok::<(), deberta_data::tokenizer::TokenizerError>(())
 /// ```
 #[derive(Debug)]
 pub struct Tokenizer {
-    engine: Engine,
+    pub(super) engine: Engine,
     lookup: Lookup,
     files: TokenizerFiles,
+    pub(super) options: TokenizerOptions,
+    added: BTreeMap<u32, AddedToken>,
+    /// Finds the added tokens in a text as it is.
+    pub(super) verbatim: Finder,
+    /// Finds those that are looked for after lower-casing.
+    pub(super) normalized: Finder,
     fingerprint: String,
 }
 
+/// What cuts plain text into pieces.
 #[derive(Debug)]
-enum Engine {
+pub(super) enum Engine {
     SentencePiece(Box<SentencePiece>),
+    ByteLevel(Box<ByteLevelBpe>),
+    /// Finds added tokens itself.
     Hub(Box<Hub>),
+}
+
+impl Engine {
+    /// Pieces of the model itself.
+    pub(super) fn base(&self) -> &[(String, PieceKind)] {
+        match self {
+            Self::SentencePiece(model) => model.pieces(),
+            Self::ByteLevel(model) => model.pieces(),
+            Self::Hub(model) => model.pieces(),
+        }
+    }
 }
 
 /// Pieces by id and ids by piece.
 #[derive(Debug)]
-struct Lookup {
-    pieces: Vec<String>,
+pub(super) struct Lookup {
+    pieces: Vec<(String, PieceKind)>,
     ids: HashMap<String, u32>,
+    mark: WordMark,
     vocab: VocabInfo,
+}
+
+impl Lookup {
+    pub(super) fn new(
+        pieces: Vec<(String, PieceKind)>,
+        mark: WordMark,
+        special: SpecialTokens,
+    ) -> Self {
+        let kinds = pieces.iter().map(|(piece, kind)| (piece.as_str(), *kind));
+        let vocab = VocabInfo::new(kinds, mark, special);
+        let names = pieces.iter().map(|(piece, _)| piece.clone());
+        Self {
+            ids: names
+                .zip(0..)
+                .filter(|(name, _)| !name.is_empty())
+                .collect(),
+            pieces,
+            mark,
+            vocab,
+        }
+    }
 }
 
 impl Tokenizer {
     /// Opens a folder or a file.
     ///
     /// - A folder: `spm.model` if there is one, else `vocab.json` with `merges.txt`, else
-    ///   `tokenizer.json`. Repositories that have several keep them equivalent, and the first two
-    ///   are what the model was trained with.
+    ///   `tokenizer.json`, else GPT-2's `encoder.json` and `vocab.bpe` with fairseq's `dict.txt`.
+    ///   Repositories that have several keep them equivalent, and the first two are what the model
+    ///   was trained with. Added tokens and options are read from `tokenizer_config.json`,
+    ///   `special_tokens_map.json` and `added_tokens.json` beside them.
     /// - `*.model`: SentencePiece. `vocab.json` or `merges.txt`: byte-level BPE, the other file
     ///   beside it. Any other `*.json`: a file of the `tokenizers` library.
     ///
@@ -57,7 +127,24 @@ impl Tokenizer {
     /// [`Malformed`](TokenizerError::Malformed) or
     /// [`MissingSpecials`](TokenizerError::MissingSpecials), each with the path.
     pub fn open(path: &Path) -> Result<Self, TokenizerError> {
-        Self::from_files(TokenizerFiles::locate(path)?, path)
+        let (files, sidecar) = TokenizerFiles::locate(path)?;
+        Self::from_parts(files, sidecar, path)
+    }
+
+    /// Opens a folder or a file with these options in place of those of `tokenizer_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`Malformed`](TokenizerError::Malformed) if the files are of a
+    /// kind that an option does not apply to.
+    pub fn open_with(path: &Path, options: TokenizerOptions) -> Result<Self, TokenizerError> {
+        let (files, mut sidecar) = TokenizerFiles::locate(path)?;
+        if matches!(files, TokenizerFiles::Json { .. }) && options != TokenizerOptions::default() {
+            let reason = format!("options do not apply to a tokenizer.json, found {options:?}");
+            return Err(TokenizerError::malformed(path, reason));
+        }
+        sidecar.options = options;
+        Self::from_parts(files, sidecar, path)
     }
 
     /// Opens a byte-level BPE whose two files have names or places of their own.
@@ -69,90 +156,203 @@ impl Tokenizer {
         Self::from_files(TokenizerFiles::read_bpe(vocab, merges)?, vocab)
     }
 
-    /// Builds the engine; `path` is for messages only.
+    /// Builds a tokenizer without anything beside its files; `path` is for messages only.
     pub(super) fn from_files(files: TokenizerFiles, path: &Path) -> Result<Self, TokenizerError> {
-        let (engine, lookup) = match &files {
-            TokenizerFiles::SentencePiece { model } => open_sentencepiece(path, model)?,
-            TokenizerFiles::Bpe { vocab, merges } => {
-                open_hub(path, Hub::from_bpe(path, vocab, merges)?)?
-            }
-            TokenizerFiles::Json { json } => open_hub(path, Hub::from_json(path, json)?)?,
+        Self::from_parts(files, Sidecar::default(), path)
+    }
+
+    fn from_parts(
+        files: TokenizerFiles,
+        sidecar: Sidecar,
+        path: &Path,
+    ) -> Result<Self, TokenizerError> {
+        let options = match files {
+            TokenizerFiles::Json { .. } => TokenizerOptions::default(),
+            _ => sidecar.options,
         };
-        let fingerprint = files.fingerprint();
-        Ok(Self {
-            engine,
-            lookup,
-            files,
-            fingerprint,
-        })
-    }
-
-    /// Calls `text` with each stretch of plain text and its first character's number, and `mask`
-    /// with the position of each mask in between.
-    fn split_at_masks<'t>(&self, text: &'t str, mut part: impl FnMut(usize, Part<'t>)) {
-        let mask = self.token(self.special().mask).unwrap_or(special::MASK[0]);
-        let mut rest = text;
-        let mut chars = 0;
-        while let Some((before, after)) = rest.split_once(mask) {
-            part(chars, Part::Text(before));
-            chars += before.chars().count();
-            part(chars, Part::Mask);
-            chars += mask.chars().count();
-            rest = after;
+        if options.split_by_punct && !matches!(files, TokenizerFiles::SentencePiece { .. }) {
+            let reason = "split_by_punct is for spm.model only";
+            return Err(TokenizerError::malformed(path, reason));
         }
-        part(chars, Part::Text(rest));
+        let opened = open::open(path, &files, sidecar)?;
+        Self::build(opened, files, options)
+            .ok_or_else(|| TokenizerError::malformed(path, "the added tokens are too long"))
     }
-}
 
-/// A stretch of text, or a mask.
-enum Part<'t> {
-    Text(&'t str),
-    Mask,
+    fn build(opened: Opened, files: TokenizerFiles, options: TokenizerOptions) -> Option<Self> {
+        let mut tokenizer = Self {
+            engine: opened.engine,
+            lookup: opened.lookup,
+            files,
+            options,
+            added: opened.added,
+            verbatim: Finder::default(),
+            normalized: Finder::default(),
+            fingerprint: String::new(),
+        };
+        (tokenizer.verbatim, tokenizer.normalized) = tokenizer.finders()?;
+        tokenizer.fingerprint = tokenizer.files.fingerprint(&tokenizer.beside());
+        Some(tokenizer)
+    }
+
+    /// Adds tokens that stand for themselves wherever their names occur in a text, and returns
+    /// their ids. A name that is in the vocabulary keeps its id, others get the next free ones.
+    ///
+    /// A model needs as many rows of its embedding table as [`vocab_size`](Tokenize::vocab_size)
+    /// says. [`save`](Tokenize::save) keeps the tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::CannotAdd`] for an empty name or one that is there with other settings;
+    /// no token is added then.
+    pub fn add_tokens(&mut self, tokens: &[AddedToken]) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = Ids::new(&self.lookup.pieces);
+        let mut added = self.added.clone();
+        let mut new = Vec::new();
+        let mut result = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let cannot = |reason: String| TokenizerError::CannotAdd {
+                token: token.content.clone(),
+                reason,
+            };
+            if token.content.is_empty() {
+                return Err(cannot("its name is empty".to_owned()));
+            }
+            let id = ids.get(&token.content).unwrap_or(ids.end());
+            ids.place(id, token).map_err(cannot)?;
+            match added.insert(id, token.clone()) {
+                Some(other) if other != *token => {
+                    return Err(cannot("it is there with other settings".to_owned()));
+                }
+                Some(_) => {}
+                None => new.push((id, token.clone())),
+            }
+            result.push(id);
+        }
+        self.take_over(ids, added, &new)?;
+        Ok(result)
+    }
+
+    fn take_over(
+        &mut self,
+        ids: Ids,
+        added: BTreeMap<u32, AddedToken>,
+        new: &[(u32, AddedToken)],
+    ) -> Result<(), TokenizerError> {
+        if let TokenizerFiles::Json { json } = &self.files {
+            let path = Path::new("the tokenizer with its added tokens");
+            let json = hub::with_added(path, json, new)?;
+            *self = Self::from_files(TokenizerFiles::Json { json }, path)?;
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.added, added);
+        let Some(finders) = self.finders() else {
+            self.added = before;
+            return Err(TokenizerError::CannotAdd {
+                token: new
+                    .first()
+                    .map_or_else(String::new, |(_, it)| it.content.clone()),
+                reason: "the names are too long together".to_owned(),
+            });
+        };
+        (self.verbatim, self.normalized) = finders;
+        self.lookup = ids.finish(self.lookup.mark, self.special());
+        self.fingerprint = self.files.fingerprint(&self.beside());
+        Ok(())
+    }
+
+    /// Tokens that stand for themselves in texts, by id; the mask is among them.
+    pub fn added_tokens(&self) -> impl Iterator<Item = (u32, &AddedToken)> {
+        self.added.iter().map(|(id, token)| (*id, token))
+    }
+
+    /// What happens to a text first.
+    pub fn options(&self) -> TokenizerOptions {
+        self.options
+    }
+
+    fn finders(&self) -> Option<(Finder, Finder)> {
+        if let Engine::Hub(_) = self.engine {
+            return Some(Default::default());
+        }
+        let mut tokens: Vec<_> = self.added().collect();
+        if self.options.markers_in_text {
+            tokens.extend(self.markers());
+        }
+        let (mut normalized, verbatim): (Vec<_>, Vec<_>) =
+            tokens.into_iter().partition(|(_, token)| token.normalized);
+        if self.options.lower_case {
+            for (_, token) in &mut normalized {
+                token.content = token.content.chars().flat_map(char::to_lowercase).collect();
+            }
+        }
+        Some((Finder::new(verbatim)?, Finder::new(normalized)?))
+    }
+
+    fn added(&self) -> impl Iterator<Item = (u32, AddedToken)> {
+        self.added_tokens().map(|(id, token)| (id, token.clone()))
+    }
+
+    fn markers(&self) -> impl Iterator<Item = (u32, AddedToken)> {
+        let special = self.special();
+        let ids = [special.pad, special.cls, special.sep, special.unk];
+        ids.into_iter()
+            .filter_map(|id| Some((id, AddedToken::special(self.token(id)?))))
+    }
+
+    /// What tells this tokenizer from one that has the same files and nothing beside them.
+    fn beside(&self) -> Vec<u8> {
+        let mask = self.special().mask;
+        let name = self.token(mask).unwrap_or_default();
+        let usual = AddedToken {
+            lstrip: matches!(self.engine, Engine::ByteLevel(_)),
+            ..AddedToken::special(name)
+        };
+        let is_usual = self
+            .added
+            .iter()
+            .all(|(id, it)| *id == mask && *it == usual);
+        let is_hub = matches!(self.engine, Engine::Hub(_));
+        if is_hub || (is_usual && self.options == TokenizerOptions::default()) {
+            return Vec::new();
+        }
+        serde_json::to_vec(&(self.options, &self.added)).unwrap_or_default()
+    }
 }
 
 impl Tokenize for Tokenizer {
     fn encode(&self, text: &str) -> Result<Encoding, TokenizerError> {
-        let model = match &self.engine {
-            Engine::Hub(hub) => return hub.encode(text),
-            Engine::SentencePiece(model) => model,
-        };
         let mut encoding = Encoding::default();
-        let mask = self.special().mask;
-        self.split_at_masks(text, |first_char, part| match part {
-            Part::Text(text) => model.encode(text, first_char, &mut encoding),
-            Part::Mask => {
-                let name = self.token(mask).unwrap_or_default();
-                let offsets = (first_char, first_char + name.chars().count());
-                encoding.push(mask, name, offsets);
-            }
-        });
+        self.encode_into(text, &mut encoding)?;
         Ok(encoding)
     }
 
     fn encode_ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let model = match &self.engine {
-            Engine::Hub(hub) => return hub.encode_ids(text),
-            Engine::SentencePiece(model) => model,
-        };
         let mut ids = Vec::with_capacity(text.len() / 4);
-        self.split_at_masks(text, |_, part| match part {
-            Part::Text(text) => model.encode_ids(text, &mut ids),
-            Part::Mask => ids.push(self.special().mask),
-        });
+        self.encode_into(text, &mut ids)?;
         Ok(ids)
     }
 
     fn decode(&self, ids: &[u32]) -> String {
-        let vocab = &self.lookup.vocab;
-        let ids: Vec<u32> = ids
-            .iter()
-            .copied()
-            .filter(|id| !vocab.is_special(*id))
-            .collect();
-        match &self.engine {
-            Engine::SentencePiece(model) => model.decode(&ids),
-            Engine::Hub(hub) => hub.decode(&ids),
+        let ids = ids.iter().copied();
+        let ids: Vec<u32> = ids.filter(|id| !self.vocab().is_special(*id)).collect();
+        // Where a mark stands for a space, decoding drops the first: it comes back between runs.
+        let spaced = self.lookup.mark == WordMark::Metaspace;
+        let is_apart = spaced || !matches!(self.engine, Engine::Hub(_));
+        let is_added = |id: &u32| is_apart && self.added.contains_key(id);
+        let mut text = String::new();
+        for run in ids.chunk_by(|left, right| !is_added(left) && !is_added(right)) {
+            if spaced && !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&match (&self.engine, run) {
+                (_, [id]) if is_added(id) => self.token(*id).unwrap_or_default().to_owned(),
+                (Engine::SentencePiece(model), run) => model.decode(run),
+                (Engine::ByteLevel(model), run) => model.decode(run),
+                (Engine::Hub(model), run) => model.decode(run),
+            });
         }
+        text
     }
 
     fn vocab_size(&self) -> usize {
@@ -164,8 +364,8 @@ impl Tokenize for Tokenizer {
     }
 
     fn token(&self, id: u32) -> Option<&str> {
-        let piece = self.lookup.pieces.get(usize::try_from(id).ok()?)?;
-        // Ids that a `tokenizer.json` leaves out have an empty name.
+        let (piece, _) = self.lookup.pieces.get(usize::try_from(id).ok()?)?;
+        // Ids that a vocabulary leaves out have an empty name.
         (!piece.is_empty()).then_some(piece)
     }
 
@@ -182,56 +382,27 @@ impl Tokenize for Tokenizer {
     }
 
     fn save(&self, dir: &Path) -> Result<(), TokenizerError> {
+        self.files.save(dir)?;
         let special = self.special();
-        let name = |id| self.token(id).unwrap_or_default().to_owned();
-        let names = [
-            special.pad,
-            special.cls,
-            special.sep,
-            special.unk,
-            special.mask,
-        ]
-        .map(name);
-        // Only SentencePiece keeps its mask outside the model file.
-        let added_mask = match &self.engine {
-            Engine::SentencePiece(model) if special.mask as usize >= model.pieces().len() => {
-                Some(special.mask)
-            }
-            _ => None,
+        let name = |id| self.token(id).unwrap_or_default();
+        let markers: Vec<_> = self.markers().collect();
+        let markers = markers.iter().map(|(id, token)| (*id, token));
+        let mut tokens: Vec<_> = markers.chain(self.added_tokens()).collect();
+        tokens.sort_by_key(|(id, _)| *id);
+        tokens.dedup_by_key(|(id, _)| *id);
+        let description = Description {
+            class: self.files.class(),
+            options: self.options,
+            names: [
+                name(special.pad),
+                name(special.cls),
+                name(special.sep),
+                name(special.unk),
+                name(special.mask),
+            ],
+            tokens,
+            base: self.engine.base().len(),
         };
-        self.files.save(dir, &names, added_mask)
+        sidecar::write(dir, &description)
     }
-}
-
-impl Lookup {
-    fn new(pieces: Vec<(String, PieceKind)>, mark: WordMark, special: SpecialTokens) -> Self {
-        let kinds = pieces.iter().map(|(piece, kind)| (piece.as_str(), *kind));
-        let vocab = VocabInfo::new(kinds, mark, special);
-        let pieces: Vec<String> = pieces.into_iter().map(|(piece, _)| piece).collect();
-        let ids = pieces.iter().cloned().zip(0u32..).collect();
-        Self { pieces, ids, vocab }
-    }
-}
-
-fn open_sentencepiece(path: &Path, bytes: &[u8]) -> Result<(Engine, Lookup), TokenizerError> {
-    let model = SentencePiece::from_bytes(path, bytes)?;
-    let mut pieces = model.pieces().to_vec();
-    let next_id = u32::try_from(pieces.len()).ok();
-    let id = |name: &str| {
-        let index = pieces.iter().position(|(piece, _)| piece == name)?;
-        u32::try_from(index).ok()
-    };
-    let special = special::find(path, id, next_id)?;
-    if Some(special.mask) == next_id {
-        pieces.push((special::MASK[0].to_owned(), PieceKind::Special));
-    }
-    let lookup = Lookup::new(pieces, WordMark::Metaspace, special);
-    Ok((Engine::SentencePiece(Box::new(model)), lookup))
-}
-
-fn open_hub(path: &Path, mut hub: Hub) -> Result<(Engine, Lookup), TokenizerError> {
-    let special = special::find(path, |name| hub.id(name), None)?;
-    hub.recognise(special.mask);
-    let lookup = Lookup::new(hub.pieces(), hub.word_mark(), special);
-    Ok((Engine::Hub(Box::new(hub)), lookup))
 }

@@ -8,24 +8,44 @@
 //! | `spm.model` | SentencePiece unigram | DeBERTa v2, v3, mDeBERTa |
 //! | `vocab.json` + `merges.txt` | GPT-2 byte-level BPE | DeBERTa v1 |
 //! | `tokenizer.json` | whatever it says | tokenizers trained here or elsewhere |
+//! | `encoder.json` + `vocab.bpe` + `dict.txt` | GPT-2's files in fairseq's order | DeBERTa v1, as it was made |
 //!
-//! No special token is added around a text: that is the business of whoever packs examples. The
-//! string `[MASK]` inside a text becomes the mask id, and what stands on either side of it is
-//! encoded as a text of its own.
+//! [`Tokenize`] adds no special token around a text; [`SequenceConfig`] makes `[CLS] … [SEP]` of one
+//! text or two, cut to length or in windows, and [`PaddedBatch`] puts several side by side.
+//!
+//! The string `[MASK]` inside a text becomes the mask id, and what stands on either side of it is
+//! encoded as a text of its own; so do tokens that were [added](Tokenizer::add_tokens).
+//!
+//! # Deviation from the transformers library
+//!
+//! Where its release 5 differs from the code that the models were trained with, that code is
+//! followed: `spm.model` is run with its own normalisation rules instead of NFC, unknown characters
+//! are spelled in bytes where the model says so, and `[CLS]`, `[SEP]`, `[PAD]` and `[UNK]` in a text
+//! are text unless [`TokenizerOptions::markers_in_text`] is set.
 
+mod added;
+mod byte_level;
+mod encode;
 mod error;
 mod facade;
+mod fairseq;
 mod files;
 mod hub;
+mod open;
+mod prepare;
 mod sentencepiece;
+mod sequence;
+mod sidecar;
 mod special;
 mod train;
 mod vocab;
 
 use std::path::Path;
 
+pub use added::AddedToken;
 pub use error::TokenizerError;
-pub use facade::Tokenizer;
+pub use facade::{Tokenizer, TokenizerOptions};
+pub use sequence::{PadTo, PaddedBatch, Sequence, SequenceConfig, Truncation, TruncationSide};
 pub use train::{TokenizerKind, TrainTokenizerConfig};
 pub use vocab::{PieceKind, VocabInfo, WordMark};
 

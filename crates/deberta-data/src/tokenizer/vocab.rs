@@ -139,6 +139,17 @@ fn starts_word(piece: &str, mark: WordMark) -> bool {
     marked || (second.is_none() && stands_alone(first))
 }
 
+/// Names that vocabularies give to ids which no text produces.
+pub(super) fn is_placeholder(piece: &str) -> bool {
+    let numbered = |prefix: &str, suffix: &str| {
+        let digits = piece
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.strip_suffix(suffix));
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    numbered("[unused", "]") || numbered("madeupword", "") || piece == "<|endoftext|>"
+}
+
 /// Whether a one-character piece is a word of its own: white space, control or punctuation.
 fn stands_alone(character: char) -> bool {
     character.is_whitespace()

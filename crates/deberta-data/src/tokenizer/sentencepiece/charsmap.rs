@@ -3,6 +3,9 @@
 //! The blob is a little-endian length, a Darts-clone double array of 32-bit units whose values
 //! are positions in a table, and that table: replacement strings, each ended by a zero byte.
 
+/// Longest replacement, in bytes: the longest of `nmt_nfkc` has 33, and a text must not explode.
+const MAX_REPLACEMENT: usize = 255;
+
 /// Rewriting rules: a prefix of the text to its replacement.
 #[derive(Debug)]
 pub(super) struct CharsMap {
@@ -64,6 +67,7 @@ impl CharsMap {
             plain: [false; 128],
         };
         map.check_values()?;
+        map.check_lengths()?;
         let mut plain = [false; 128];
         for (byte, plain) in (0u8..).zip(&mut plain) {
             *plain = map.is_plain(byte);
@@ -118,6 +122,30 @@ impl CharsMap {
         };
         let below = at ^ unit.offset();
         !unit.has_leaf() && (0..128).all(|next| child(below, next).is_none())
+    }
+
+    /// Whether every step of a library that checks no bounds stays inside the array.
+    pub(super) fn check_steps(&self) -> Result<(), String> {
+        let is_leaf = |unit: Unit| unit.0 >> 31 == 1;
+        for (at, unit) in self.units.iter().copied().map(Unit).enumerate() {
+            let below = at ^ unit.offset();
+            let leads_out = below | 0xff >= self.units.len();
+            let lacks_leaf = || unit.has_leaf() && !self.unit(below).is_some_and(is_leaf);
+            if !is_leaf(unit) && (leads_out || lacks_leaf()) {
+                return Err(format!("charsmap: unit {at} of the trie leads out of it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_lengths(&self) -> Result<(), String> {
+        let longest = self.replacements.split('\0').map(str::len).max();
+        match longest.unwrap_or(0) {
+            len if len > MAX_REPLACEMENT => Err(format!(
+                "charsmap has a replacement of {len} bytes, expected at most {MAX_REPLACEMENT}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Every leaf must point into the table.

@@ -17,7 +17,13 @@ use normalizer::Normalizer;
 use proto::{ModelProto, PieceProto, PieceType};
 use unigram::{Score, Unigram};
 
+use super::encode::Chars;
 use super::{Encoding, PieceKind, TokenizerError, vocab::SPACE_MARK};
+
+/// Whether replacement rules are sound, also for a reader that checks no bounds.
+pub(super) fn check_charsmap(blob: &[u8]) -> Result<(), String> {
+    charsmap::CharsMap::parse(blob)?.check_steps()
+}
 
 /// An opened model.
 #[derive(Debug)]
@@ -103,11 +109,7 @@ impl SentencePiece {
     pub(crate) fn encode(&self, text: &str, first_char: usize, encoding: &mut Encoding) {
         let mut origins = Vec::new();
         let normalized = self.normalizer.normalize(text, &mut origins);
-        let mut chars = CharCounter {
-            text,
-            byte: 0,
-            chars: first_char,
-        };
+        let mut chars = Chars::new(text, first_char);
         let mut end = 0;
         let mut after_unknown = false;
         for cut in self.unigram.segment(&normalized) {
@@ -163,23 +165,6 @@ impl Encoding {
             token.push_str(text);
             offsets.1 = to;
         }
-    }
-}
-
-/// Turns ascending byte positions into character positions.
-struct CharCounter<'t> {
-    text: &'t str,
-    byte: usize,
-    chars: usize,
-}
-
-impl CharCounter<'_> {
-    fn at(&mut self, byte: usize) -> usize {
-        if let Some(passed) = self.text.get(self.byte..byte) {
-            self.chars += passed.chars().count();
-            self.byte = byte;
-        }
-        self.chars
     }
 }
 

@@ -4,6 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
+mod bad_files;
+mod layouts;
+mod options;
+mod sequences;
+mod torture;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -43,12 +49,17 @@ struct Case {
 fn check_golden(tokenizer: &Tokenizer, golden: &str) {
     let golden: Golden = serde_json::from_slice(&fs::read(fixture(golden)).unwrap()).unwrap();
     assert!(golden.cases.len() > 100);
+    check_cases(tokenizer, golden.cases);
+}
+
+#[track_caller]
+fn check_cases(tokenizer: &Tokenizer, cases: Vec<Case>) {
     for Case {
         text,
         ids,
         tokens,
         offsets,
-    } in golden.cases
+    } in cases
     {
         let encoding = tokenizer.encode(&text).unwrap();
         assert_eq!(encoding.tokens, tokens, "{text:?}");
@@ -428,22 +439,6 @@ fn files_that_cannot_serve_are_named() {
 }
 
 #[test]
-fn lower_casing_is_refused_rather_than_ignored() {
-    let dir = TempDir::new().unwrap();
-    open("suffix.model").save(dir.path()).unwrap();
-    let config = dir.path().join("tokenizer_config.json");
-    fs::write(&config, r#"{"do_lower_case": true}"#).unwrap();
-    let error = Tokenizer::open(dir.path()).unwrap_err().to_string();
-    assert!(
-        error.ends_with("do_lower_case is true, which is not supported"),
-        "{error}"
-    );
-    // Any other defect of that file is none of our business: nothing else is read from it.
-    fs::write(&config, "{").unwrap();
-    assert!(Tokenizer::open(dir.path()).is_ok());
-}
-
-#[test]
 fn every_cut_of_a_model_file_is_refused_or_opens() {
     let bytes = fs::read(fixture("verbatim.model")).unwrap();
     let dir = TempDir::new().unwrap();
@@ -528,95 +523,6 @@ proptest! {
             prop_assert!(encoding.offsets.iter().all(|(from, to)| from <= to && *to <= chars));
             prop_assert!(encoding.ids.iter().all(|id| tokenizer.token(*id).is_some()));
             prop_assert_eq!(tokenizer.encode_ids(&text).unwrap(), encoding.ids);
-        }
-    }
-}
-
-/// The published vocabularies, where they are at hand.
-mod published {
-    use super::*;
-
-    #[allow(clippy::print_stdout, reason = "says why the test did nothing")]
-    fn data() -> Option<PathBuf> {
-        let data = std::env::var_os("DEBERTA_DATA").map(PathBuf::from);
-        if data.is_none() {
-            println!("skipped: DEBERTA_DATA is not set");
-        }
-        data
-    }
-
-    #[test]
-    fn v3_equals_sentencepiece() {
-        let Some(data) = data() else { return };
-        let dir = data.join("tokenizers/deberta-v3");
-        let tokenizer = Tokenizer::open(&dir).unwrap();
-        assert_eq!(tokenizer.vocab_size(), 128_001);
-        let expected = SpecialTokens {
-            pad: 0,
-            cls: 1,
-            sep: 2,
-            unk: 3,
-            mask: 128_000,
-        };
-        assert_eq!(tokenizer.special(), expected);
-        #[derive(Deserialize)]
-        struct Cases {
-            cases: Vec<V3Case>,
-        }
-        #[derive(Deserialize)]
-        struct V3Case {
-            text: String,
-            pieces: Vec<String>,
-            ids: Vec<u32>,
-        }
-        let golden = fs::read(dir.join("golden.derived.json")).unwrap();
-        let golden: Cases = serde_json::from_slice(&golden).unwrap();
-        assert!(golden.cases.len() > 10);
-        for case in golden.cases {
-            let encoding = tokenizer.encode(&case.text).unwrap();
-            assert_eq!((encoding.ids, encoding.tokens), (case.ids, case.pieces));
-        }
-    }
-
-    #[test]
-    fn v1_equals_the_tokenizers_library() {
-        let Some(data) = data() else { return };
-        let dir = data.join("tokenizers/gpt2-bpe");
-        let vocab = dir.join("deberta-v1-vocab.derived.json");
-        let tokenizer = Tokenizer::from_bpe_files(&vocab, &dir.join("vocab.bpe")).unwrap();
-        assert_eq!(tokenizer.vocab_size(), 50_265);
-        let expected = SpecialTokens {
-            pad: 0,
-            cls: 1,
-            sep: 2,
-            unk: 3,
-            mask: 50_264,
-        };
-        assert_eq!(tokenizer.special(), expected);
-        assert!(
-            !tokenizer
-                .vocab()
-                .replaceable(tokenizer.id("madeupword0000").unwrap())
-        );
-        #[derive(Deserialize)]
-        struct Cases {
-            cases: Vec<V1Case>,
-        }
-        #[derive(Deserialize)]
-        struct V1Case {
-            text: String,
-            tokens: Vec<String>,
-            deberta_v1: Vec<u32>,
-        }
-        let golden = fs::read(dir.join("golden.derived.json")).unwrap();
-        let golden: Cases = serde_json::from_slice(&golden).unwrap();
-        assert!(golden.cases.len() > 10);
-        for case in golden.cases {
-            let encoding = tokenizer.encode(&case.text).unwrap();
-            assert_eq!(
-                (encoding.ids, encoding.tokens),
-                (case.deberta_v1, case.tokens)
-            );
         }
     }
 }

@@ -1,13 +1,16 @@
-//! Tokenizers that the `tokenizers` library runs: `tokenizer.json` and byte-level BPE.
+//! Tokenizers that the `tokenizers` library runs: `tokenizer.json`.
 
-use std::collections::{BTreeMap, HashSet};
+mod check;
+
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use tokenizers::models::ModelWrapper;
-use tokenizers::{AddedToken, PostProcessorWrapper, Tokenizer as Library};
+use tokenizers::{AddedToken as LibraryToken, Tokenizer as Library};
 
-use super::{Encoding, PieceKind, TokenizerError, WordMark, vocab::SPACE_MARK};
+use super::vocab::{SPACE_MARK, is_placeholder};
+use super::{AddedToken, Encoding, PieceKind, TokenizerError, WordMark};
 
 /// A tokenizer of the library, stripped of truncation, padding and added special tokens.
 #[derive(Debug)]
@@ -20,13 +23,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// Parses a `tokenizer.json`; `path` is for messages only.
     pub(super) fn from_json(path: &Path, json: &[u8]) -> Result<Self, TokenizerError> {
-        let mut library = parse(json).map_err(|reason| TokenizerError::malformed(path, reason))?;
-        // Packing adds special tokens and cuts to length, not the tokenizer.
-        library.with_post_processor(None::<PostProcessorWrapper>);
-        library.with_padding(None);
-        library
-            .with_truncation(None)
-            .map_err(|error| TokenizerError::malformed(path, error.to_string()))?;
+        let library = parse(json).map_err(|reason| TokenizerError::malformed(path, reason))?;
         let pieces =
             list_pieces(&library).map_err(|reason| TokenizerError::malformed(path, reason))?;
         let word_mark = find_word_mark(&library, &pieces);
@@ -35,29 +32,6 @@ impl Hub {
             pieces,
             word_mark,
         })
-    }
-
-    /// Builds a byte-level BPE as GPT-2 and DeBERTa v1 use it.
-    pub(super) fn from_bpe(
-        path: &Path,
-        vocab: &[u8],
-        merges: &[u8],
-    ) -> Result<Self, TokenizerError> {
-        let vocab: BTreeMap<String, u32> = serde_json::from_slice(vocab)
-            .map_err(|error| TokenizerError::malformed(path, format!("vocabulary: {error}")))?;
-        let merges = parse_merges(merges)
-            .map_err(|reason| TokenizerError::malformed(path, format!("merges: {reason}")))?;
-        let byte_level = json!({
-            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
-            "use_regex": true,
-        });
-        let file = json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-            "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null,
-            "decoder": byte_level,
-            "model": { "type": "BPE", "vocab": vocab, "merges": merges },
-        });
-        Self::from_json(path, file.to_string().as_bytes())
     }
 
     /// Makes the piece `id` stand for itself when its name occurs in a text.
@@ -73,7 +47,7 @@ impl Hub {
         }
         if let Some(name) = self.library.id_to_token(id) {
             let takes_space = self.word_mark == WordMark::ByteLevel;
-            let token = AddedToken::from(name, true).lstrip(takes_space);
+            let token = LibraryToken::from(name, true).lstrip(takes_space);
             self.library.add_special_tokens(&[token]);
             if let Some(piece) = self.pieces.get_mut(id as usize) {
                 piece.1 = PieceKind::Special;
@@ -87,8 +61,8 @@ impl Hub {
     }
 
     /// Pieces in the order of their ids; an id without a piece has an empty name.
-    pub(super) fn pieces(&self) -> Vec<(String, PieceKind)> {
-        self.pieces.clone()
+    pub(super) fn pieces(&self) -> &[(String, PieceKind)] {
+        &self.pieces
     }
 
     /// How the vocabulary writes the start of a word.
@@ -146,34 +120,62 @@ impl Hub {
 
 /// Parses a `tokenizer.json`.
 ///
-/// The library unwraps where it should not: on some files of the wrong shape it panics.
+/// Should the library panic on a file that looks right, that is an error like others.
 fn parse(json: &[u8]) -> Result<Library, String> {
-    let value: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    let json = value.to_string();
-    match std::panic::catch_unwind(|| Library::from_bytes(json)) {
-        Ok(parsed) => parsed.map_err(|error| error.to_string()),
-        Err(_) => Err("the tokenizers library cannot read it".to_owned()),
+    let mut file: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    check::sanitise(&mut file)?;
+    let json = file.to_string();
+    let library = match std::panic::catch_unwind(|| Library::from_bytes(json)) {
+        Ok(parsed) => parsed.map_err(|error| error.to_string())?,
+        Err(_) => return Err("the tokenizers library cannot read it".to_owned()),
+    };
+    // The library numbers added tokens itself, whatever the file says.
+    for token in added_tokens(&file) {
+        let name = token["content"].as_str().unwrap_or_default();
+        let (says, is) = (&token["id"], library.token_to_id(name));
+        if says.as_u64() != is.map(u64::from) {
+            return Err(format!(
+                "the added token `{name}` has the id {says}, its place in the list gives it {is:?}"
+            ));
+        }
     }
+    Ok(library)
 }
 
-/// Reads `merges.txt`: two pieces a line, an optional `#version` line first.
-fn parse_merges(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let mut merges = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.is_empty() || (number == 1 && line.starts_with("#version")) {
-            continue;
-        }
-        match line.split_once(' ') {
-            Some((left, right))
-                if !left.is_empty() && !right.is_empty() && !right.contains(' ') =>
-            {
-                merges.push((left.to_owned(), right.to_owned()));
-            }
-            _ => return Err(format!("line {number} is `{line}`, expected two pieces")),
-        }
+fn added_tokens(file: &Value) -> impl Iterator<Item = &Value> {
+    file["added_tokens"].as_array().into_iter().flatten()
+}
+
+/// The tokens that a `tokenizer.json` lists beside its model.
+pub(super) fn read_added(json: &[u8]) -> Vec<(u32, AddedToken)> {
+    let file: Value = serde_json::from_slice(json).unwrap_or_default();
+    let read = |token: &Value| {
+        let id = u32::try_from(token["id"].as_u64()?).ok()?;
+        Some((id, serde_json::from_value(token.clone()).ok()?))
+    };
+    added_tokens(&file).filter_map(read).collect()
+}
+
+/// A `tokenizer.json` with more added tokens.
+pub(super) fn with_added(
+    path: &Path,
+    json: &[u8],
+    tokens: &[(u32, AddedToken)],
+) -> Result<Vec<u8>, TokenizerError> {
+    let mut file: Value = serde_json::from_slice(json)
+        .map_err(|error| TokenizerError::malformed(path, error.to_string()))?;
+    if !file["added_tokens"].is_array() {
+        file["added_tokens"] = json!([]);
     }
-    Ok(merges)
+    if let Some(list) = file["added_tokens"].as_array_mut() {
+        list.extend(tokens.iter().map(|(id, token)| {
+            let mut entry = json!(token);
+            entry["id"] = json!(id);
+            entry
+        }));
+        list.sort_by_key(|token| token["id"].as_u64());
+    }
+    Ok(file.to_string().into_bytes())
 }
 
 fn list_pieces(library: &Library) -> Result<Vec<(String, PieceKind)>, String> {
@@ -218,17 +220,6 @@ fn is_byte_piece(piece: &str) -> bool {
         .strip_prefix("<0x")
         .and_then(|rest| rest.strip_suffix('>'));
     digits.is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok())
-}
-
-/// Names that vocabularies give to ids which no text produces.
-fn is_placeholder(piece: &str) -> bool {
-    let numbered = |prefix: &str, suffix: &str| {
-        let digits = piece
-            .strip_prefix(prefix)
-            .and_then(|rest| rest.strip_suffix(suffix));
-        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    numbered("[unused", "]") || numbered("madeupword", "") || piece == "<|endoftext|>"
 }
 
 /// Takes the mark that most pieces carry.
