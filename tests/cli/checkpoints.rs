@@ -26,11 +26,22 @@ fn a_checkpoint_says_what_it_is() {
         ]
     );
     assert_eq!(report["dtypes"][0], "f32");
-    assert!(report["tokenizer"]["Err"].as_str().unwrap().contains("no tokenizer at"));
+    assert!(
+        report["tokenizer"]["Err"]
+            .as_str()
+            .unwrap()
+            .contains("no tokenizer at")
+    );
 
     let printed = succeed(&["inspect", text(&fixture("hf/v1_seqcls")), "--tensors"]);
-    assert!(printed.contains("sequence classification: complete"), "{printed}");
-    assert!(printed.contains("attention.self.in_proj.weight"), "{printed}");
+    assert!(
+        printed.contains("sequence classification: complete"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("attention.self.in_proj.weight"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -55,13 +66,32 @@ fn conversion_keeps_the_numbers_and_rounds_on_request() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| text(&dir.path().join(name)).to_owned();
     let source = fixture("hf/v1_mlm_legacy");
-    succeed(&["convert", text(&source), &path("pytorch"), "--format", "pytorch"]);
-    succeed(&["convert", &path("pytorch"), &path("parts"), "--max-part-size", "50kB"]);
+    succeed(&[
+        "convert",
+        text(&source),
+        &path("pytorch"),
+        "--format",
+        "pytorch",
+    ]);
+    succeed(&[
+        "convert",
+        &path("pytorch"),
+        &path("parts"),
+        "--max-part-size",
+        "50kB",
+    ]);
     succeed(&["convert", &path("parts"), &path("whole")]);
     succeed(&["convert", text(&source), &path("direct")]);
     let read = |name: &str| std::fs::read(dir.path().join(name).join("model.safetensors")).unwrap();
-    assert!(read("whole") == read("direct"), "numbers changed on the way");
-    assert!(dir.path().join("parts/model.safetensors.index.json").exists());
+    assert!(
+        read("whole") == read("direct"),
+        "numbers changed on the way"
+    );
+    assert!(
+        dir.path()
+            .join("parts/model.safetensors.index.json")
+            .exists()
+    );
 
     succeed(&["convert", text(&source), &path("half"), "--dtype", "bf16"]);
     assert_eq!(inspect(&path("half"))["dtypes"][0], "bf16");
@@ -78,8 +108,22 @@ fn new_checkpoints_follow_from_the_seed() {
     let dir = tempfile::tempdir().unwrap();
     let make = |name: &str, seed: &str| {
         let target = dir.path().join(name);
-        let size = ["--size", "deberta-v3-xsmall", "--layers", "1", "--vocab", "100"];
-        let head = ["--head", "sequence", "--labels", "no,yes,maybe", "--seed", seed];
+        let size = [
+            "--size",
+            "deberta-v3-xsmall",
+            "--layers",
+            "1",
+            "--vocab",
+            "100",
+        ];
+        let head = [
+            "--head",
+            "sequence",
+            "--labels",
+            "no,yes,maybe",
+            "--seed",
+            seed,
+        ];
         succeed(&[&["init", text(&target)], &size[..], &head].concat());
         std::fs::read(target.join("model.safetensors")).unwrap()
     };
@@ -91,5 +135,8 @@ fn new_checkpoints_follow_from_the_seed() {
     assert_eq!(report["heads"][0]["head"], "sequence classification");
     assert_eq!(report["heads"][0]["complete"], true);
     let message = crate::run(&["init", "x", "--size", "bert-base"], "").stderr;
-    assert!(message.contains("expected one of deberta-base, "), "{message}");
+    assert!(
+        message.contains("expected one of deberta-base, "),
+        "{message}"
+    );
 }

@@ -70,6 +70,10 @@ const STAGES: &[Stage] = &[
         run: || pretrain("wgpu"),
     },
     Stage {
+        name: "golden-wgpu",
+        run: golden_on_wgpu,
+    },
+    Stage {
         // The network knows no backend: it compiles without any.
         name: "check-no-backend",
         run: || {
@@ -235,6 +239,27 @@ fn pretrain(feature: &str) -> Result<Outcome> {
         return Ok(Outcome::Passed);
     }
     cargo(&[&run[..], &["--steps", "5", "--resume"]].concat())
+}
+
+/// A part of the golden tests that has every operation, on a GPU or one in software.
+fn golden_on_wgpu() -> Result<Outcome> {
+    if let Some(reason) = Backend::by_feature("wgpu").and_then(|it| it.missing()) {
+        return Ok(Outcome::Skipped(reason));
+    }
+    let tests = [
+        "--package",
+        "deberta-model",
+        "--features",
+        "test-wgpu",
+        "--test",
+        "it",
+    ];
+    let names = [
+        "v2_encoder_with_convolution",
+        "v3_enhanced_mask_decoder",
+        "v1_sequence_classification",
+    ];
+    cargo(&[&["test"], &tests[..], &["--"], &names].concat())
 }
 
 fn empty_folder(path: &str) -> Result<PathBuf> {

@@ -68,7 +68,7 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "tokenizer-torture",
         folder: "crates/deberta-data/tests/fixtures/tokenizer",
-            parts: &[],
+        parts: &[],
         script: "scripts/make_tokenizer_torture.py",
         writes_elsewhere: false,
         needs: "pip install sentencepiece==0.2.3 tokenizers==0.23.3 regex",

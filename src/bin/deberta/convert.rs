@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use deberta::hub::Parts;
 use deberta::model::checkpoint::{ConvertOptions, FloatType, WeightsFormat, convert};
 use deberta::model::hf_config::RtdPart;
+
+use crate::source;
 
 /// Write a checkpoint in the layout of the Hub, in another format, float type or number of files.
 ///
@@ -15,8 +18,8 @@ use deberta::model::hf_config::RtdPart;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Folder of the checkpoint
-    source: PathBuf,
+    /// Folder of the checkpoint, or its name on the Hub
+    source: String,
     /// Folder to write; made if it is not there
     target: PathBuf,
     /// Float type to write: f64, f32, f16 or bf16; each tensor's own by default
@@ -83,7 +86,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         });
     options.dtype = args.dtype;
     options.max_part_bytes = args.max_part_size;
-    let report = convert(&args.source, &args.target, &options)?;
+    let folder = source::path(&args.source, Parts::All)?;
+    let report = convert(&folder, &args.target, &options)?;
     println!(
         "{} tensors, {} parameters",
         report.tensors, report.parameters

@@ -4,6 +4,27 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use deberta::model::HfConfig;
 
+/// What stands on top of the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Head {
+    /// Nothing: hidden states
+    Encoder,
+    /// Vocabulary logits, by the enhanced mask decoder where the checkpoint has its positions
+    MaskedLm,
+    /// Whether each token was replaced
+    ReplacedToken,
+    /// Labels or values of a text
+    Sequence,
+    /// Labels of tokens, as in transformers
+    Token,
+    /// Labels of tokens, Microsoft's two-layer head
+    Entity,
+    /// Start and end of an answer
+    QuestionAnswering,
+    /// The best of several texts; `input_ids` is `[questions, choices, seq_len]`
+    MultipleChoice,
+}
+
 impl Head {
     /// The head that `architectures` in `config.json` names; the bare encoder if it names none.
     pub(crate) fn of_config(config: &HfConfig) -> Result<Self> {

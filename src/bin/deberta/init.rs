@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::ValueEnum;
 use deberta::backend::DefaultBackend as B;
 use deberta::model::DebertaConfig;
 use deberta::model::checkpoint::{

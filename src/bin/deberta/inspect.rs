@@ -109,9 +109,7 @@ fn inspect(dir: &Path, list_tensors: bool) -> Result<Report> {
     let heads = found
         .iter()
         // The decoder is reported with the head that it belongs to.
-        .filter(|head| {
-            **head != Head::MaskedLm || !found.contains(&Head::EnhancedMaskDecoder)
-        })
+        .filter(|head| **head != Head::MaskedLm || !found.contains(&Head::EnhancedMaskDecoder))
         .map(|&head| {
             Ok(HeadReport {
                 head: head_name(head),
@@ -186,7 +184,10 @@ fn print(report: &Report) {
     line("checkpoint", report.path.display().to_string());
     line(
         "size",
-        report.published_size.unwrap_or("none of the published ones").into(),
+        report
+            .published_size
+            .unwrap_or("none of the published ones")
+            .into(),
     );
     line(
         "network",
@@ -228,7 +229,10 @@ fn print(report: &Report) {
     );
     for tensor in &report.tensors {
         let hub_name = tensor.hub_name.as_deref().unwrap_or("(left aside)");
-        println!("  {} {:?} {} -> {hub_name}", tensor.name, tensor.shape, tensor.dtype);
+        println!(
+            "  {} {:?} {} -> {hub_name}",
+            tensor.name, tensor.shape, tensor.dtype
+        );
     }
 }
 

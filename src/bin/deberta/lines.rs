@@ -26,8 +26,7 @@ pub(crate) fn sources(files: &[PathBuf]) -> Result<Vec<Source>> {
         if path.as_os_str() == "-" {
             return Ok(standard_input());
         }
-        let file =
-            File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Source {
             name: path.display().to_string(),
             reader: Box::new(BufReader::new(file)),

@@ -11,6 +11,7 @@ mod head;
 mod init;
 mod inspect;
 mod lines;
+mod source;
 mod tokenize;
 
 use std::process::ExitCode;

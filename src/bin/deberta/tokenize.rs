@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use deberta::data::tokenizer::{SequenceConfig, Tokenize, Tokenizer, Truncation};
+use deberta::hub::Parts;
 use serde_json::json;
 
-use crate::lines;
+use crate::{lines, source};
 
 /// Print the tokens of each line as one line of JSON: `ids`, `tokens`, `offsets` (characters of the
 /// line).
@@ -18,9 +19,10 @@ use crate::lines;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Folder or file of the tokenizer: spm.model, vocab.json with merges.txt, tokenizer.json
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    /// Folder or file of the tokenizer (spm.model, vocab.json with merges.txt, tokenizer.json), or a
+    /// name on the Hub
+    #[arg(long)]
+    model: String,
     /// Files to read; standard input by default
     files: Vec<PathBuf>,
     /// Each line is two texts with a tab between them
@@ -56,7 +58,7 @@ enum Cut {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let tokenizer = Tokenizer::open(&args.model)?;
+    let tokenizer = Tokenizer::open(&source::path(&args.model, Parts::Metadata)?)?;
     let config = SequenceConfig {
         max_length: args.max_length,
         truncation: match args.truncation {

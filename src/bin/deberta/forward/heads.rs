@@ -1,5 +1,7 @@
 //! One forward pass with each head.
 
+use std::path::Path;
+
 use anyhow::{Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
@@ -32,12 +34,14 @@ const IGNORED: i64 = -100;
 /// Loads the checkpoint with its head and runs it.
 pub(super) fn forward<B: DebertaBackend>(
     args: &Args,
+    dir: &Path,
     head: Head,
     inputs: &Inputs,
     device: &B::Device,
 ) -> Result<Outputs> {
     let run = Run {
         args,
+        dir,
         inputs,
         device,
         dtype: args.dtype.into(),
@@ -65,6 +69,7 @@ pub(super) fn forward<B: DebertaBackend>(
 /// What all heads need.
 struct Run<'a, D> {
     args: &'a Args,
+    dir: &'a Path,
     inputs: &'a Inputs,
     device: &'a D,
     dtype: DType,
@@ -77,7 +82,7 @@ impl<D> Run<'_, D> {
         M: TaskModel<B>,
     {
         let (model, config, head): (M, _, _) =
-            load_task_model(&self.args.model, self.args.compatibility(), self.device)?;
+            load_task_model(self.dir, self.args.compatibility(), self.device)?;
         let (model, batch) = self.prepare(model, &config)?;
         Ok((model, batch, head))
     }
@@ -130,8 +135,7 @@ impl<D> Run<'_, D> {
     }
 
     fn encoder<B: DebertaBackend<Device = D>>(&self) -> Result<Outputs> {
-        let (model, config) =
-            load_model::<B>(&self.args.model, self.args.compatibility(), self.device)?;
+        let (model, config) = load_model::<B>(self.dir, self.args.compatibility(), self.device)?;
         let (model, batch) = self.prepare(model, &config)?;
         Ok(self.states(&model, &batch, true).1)
     }
@@ -139,7 +143,7 @@ impl<D> Run<'_, D> {
     /// Logits `[batch, seq_len, vocab]`, zero at padding; the loss at the tokens with a label.
     fn masked_lm<B: DebertaBackend<Device = D>>(&self) -> Result<Outputs> {
         let compatibility = self.args.compatibility();
-        let (model, config) = load_masked_lm::<B>(&self.args.model, compatibility, self.device)?;
+        let (model, config) = load_masked_lm::<B>(self.dir, compatibility, self.device)?;
         let (model, batch) = self.prepare(model, &config)?;
         let [rows, seq_len] = batch.input.dims();
         ensure!(batch.shape.len() == 2, "expected one text per row");
@@ -154,11 +158,11 @@ impl<D> Run<'_, D> {
         if self.args.hidden_states || self.args.attentions {
             outputs = self.states(&model.deberta, &batch, false).1;
         }
-        let real = |row: usize| {
-            let tokens = (0..seq_len).filter(move |it| batch.real[row * seq_len + it]);
-            tokens.map(|it| it as u32).collect::<Vec<u32>>()
+        let real_tokens = |row: &[bool]| {
+            let tokens = (0_u32..).zip(row).filter(|(_, real)| **real);
+            tokens.map(|(position, _)| position).collect::<Vec<u32>>()
         };
-        let positions: Vec<Vec<u32>> = (0..rows).map(real).collect();
+        let positions: Vec<Vec<u32>> = batch.real.chunks(seq_len).map(real_tokens).collect();
         ensure!(
             positions.iter().any(|row| !row.is_empty()),
             "every token is padding"
@@ -178,9 +182,9 @@ impl<D> Run<'_, D> {
         let options = (self.device, logits.dtype());
         let all = Tensor::<B, 2>::zeros([rows * seq_len, config.vocab_size], options);
         let all = all.select_assign(0, flat, logits, burn::tensor::IndexingUpdateOp::Add);
-        let labels = self
-            .inputs
-            .ints_in("labels", &batch.shape, IGNORED..config.vocab_size as i64)?;
+        let labels =
+            self.inputs
+                .ints_in("labels", &batch.shape, IGNORED..config.vocab_size as i64)?;
         if let Some(labels) = labels {
             let lowest = match compatibility {
                 // Microsoft marks tokens without a label by the padding id.
@@ -194,7 +198,7 @@ impl<D> Run<'_, D> {
             ensure!(!labels.is_empty(), "no token has a label");
             let places = Tensor::<B, 1, Int>::from_data(places.as_slice(), self.device);
             let labels = Tensor::<B, 1, Int>::from_data(labels.as_slice(), self.device);
-            outputs.push("loss", masked_lm_loss(all.clone().select(0, places), labels));
+            outputs.push_loss(masked_lm_loss(all.clone().select(0, places), labels));
         }
         outputs.push("logits", all.reshape([rows, seq_len, config.vocab_size]));
         Ok(outputs)
@@ -206,13 +210,12 @@ impl<D> Run<'_, D> {
         let logits = model.detect(states);
         if let Some(labels) = self.inputs.ints_in("labels", &batch.shape, IGNORED..2)? {
             let shape = logits.dims();
-            let bools = |values: Vec<bool>| {
-                Tensor::from_data(TensorData::new(values, shape), self.device)
-            };
+            let bools =
+                |values: Vec<bool>| Tensor::from_data(TensorData::new(values, shape), self.device);
             let replaced = bools(labels.iter().map(|label| *label == 1).collect());
             let left_out = labels.iter().zip(&batch.real);
             let left_out = bools(left_out.map(|(label, real)| *label < 0 || !real).collect());
-            outputs.push("loss", replaced_token_loss(logits.clone(), replaced, left_out));
+            outputs.push_loss(replaced_token_loss(logits.clone(), replaced, left_out));
         }
         outputs.push("logits", logits);
         Ok(outputs)
@@ -223,7 +226,7 @@ impl<D> Run<'_, D> {
         let (states, mut outputs) = self.states(&model.deberta, &batch, false);
         let logits = model.classify(states);
         if let Some(loss) = self.sequence_loss(logits.clone(), &head)? {
-            outputs.push("loss", loss);
+            outputs.push_loss(loss);
         }
         outputs.push("logits", logits);
         Ok(outputs)
@@ -244,7 +247,11 @@ impl<D> Run<'_, D> {
                 [rows, labels]
             );
             let targets = Tensor::<B, 1>::from_data(
-                TensorData::from_bytes_vec(targets.into_bytes().to_vec(), [rows * labels], self.dtype),
+                TensorData::from_bytes_vec(
+                    targets.into_bytes().to_vec(),
+                    [rows * labels],
+                    self.dtype,
+                ),
                 (self.device, self.dtype),
             );
             let targets = targets.reshape([rows, labels]);
@@ -256,7 +263,9 @@ impl<D> Run<'_, D> {
             };
             return Ok(Some(loss(logits, targets)));
         }
-        let labels = self.inputs.ints_in("labels", &[rows], IGNORED..labels as i64)?;
+        let labels = self
+            .inputs
+            .ints_in("labels", &[rows], IGNORED..labels as i64)?;
         Ok(labels.map(|labels| classification_loss(logits, self.list(&labels))))
     }
 
@@ -270,7 +279,7 @@ impl<D> Run<'_, D> {
         let range = IGNORED..head.labels.len() as i64;
         if let Some(labels) = self.inputs.ints_in("labels", &[rows, seq_len], range)? {
             let flat = logits.clone().reshape([rows * seq_len, width]);
-            outputs.push("loss", classification_loss(flat, self.list(&labels)));
+            outputs.push_loss(classification_loss(flat, self.list(&labels)));
         }
         outputs.push("logits", logits);
         Ok(outputs)
@@ -286,7 +295,7 @@ impl<D> Run<'_, D> {
         match (places("start_positions")?, places("end_positions")?) {
             (Some(start), Some(end)) => {
                 let loss = spans.loss(self.list(&start), self.list(&end));
-                outputs.push("loss", loss);
+                outputs.push_loss(loss);
             }
             (None, None) => {}
             _ => bail!("`start_positions` and `end_positions` belong together"),
@@ -308,7 +317,7 @@ impl<D> Run<'_, D> {
         let logits = model.choose(states, choices);
         let range = IGNORED..choices as i64;
         if let Some(labels) = self.inputs.ints_in("labels", &[questions], range)? {
-            outputs.push("loss", classification_loss(logits.clone(), self.list(&labels)));
+            outputs.push_loss(classification_loss(logits.clone(), self.list(&labels)));
         }
         outputs.push("logits", logits);
         Ok(outputs)

@@ -164,7 +164,10 @@ impl Inputs {
                 bail!("{label} has id {id} at {place}, but the word table has {rows} rows");
             }
             let seq_len = ids.shape.last().copied().unwrap_or(0).max(1);
-            let data = TensorData::new(ids.values, [ids.shape.iter().product::<usize>() / seq_len, seq_len]);
+            let data = TensorData::new(
+                ids.values,
+                [ids.shape.iter().product::<usize>() / seq_len, seq_len],
+            );
             return Ok((Tokens::Ids(Tensor::from_data(data, device)), ids.shape));
         }
         let Some(vectors) = self.floats("inputs_embeds", dtype)? else {

@@ -3,12 +3,13 @@
 mod heads;
 mod inputs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Tensor, TensorData};
 use clap::ValueEnum;
 use deberta::backend::DefaultBackend;
+use deberta::hub::Parts;
 use deberta::model::checkpoint::{CONFIG_FILE, Compatibility};
 use deberta::model::{DebertaBackend, HfConfig};
 use safetensors::Dtype;
@@ -17,6 +18,7 @@ use safetensors::tensor::TensorView;
 use inputs::Inputs;
 
 use crate::head::Head;
+use crate::source;
 
 /// Run a checkpoint on tensors and write what comes out, to compare with any other program.
 ///
@@ -28,9 +30,9 @@ use crate::head::Head;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Folder of the checkpoint
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    /// Folder of the checkpoint, or its name on the Hub
+    #[arg(long)]
+    model: String,
     /// Safetensors file to read
     #[arg(long, value_name = "FILE")]
     inputs: PathBuf,
@@ -60,42 +62,6 @@ Example, with the same batch in Python:
   save_file({\"input_ids\": ids, \"attention_mask\": mask}, \"in.safetensors\")
   deberta forward --model deberta-v3-base --inputs in.safetensors --out out.safetensors
   load_file(\"out.safetensors\")[\"last_hidden_state\"]";
-
-/// Whom to follow where the two reference programs differ: beyond 512 tokens, and label 0 of a
-    /// masked language model
-    #[arg(long, default_value = "microsoft")]
-    compatibility: Follow,
-    /// Float type to compute in
-    #[arg(long, default_value = "f32")]
-    dtype: Float,
-}
-
-const EXAMPLES: &str = "\
-Example, with the same batch in Python:
-  save_file({\"input_ids\": ids, \"attention_mask\": mask}, \"in.safetensors\")
-  deberta forward --model deberta-v3-base --inputs in.safetensors --out out.safetensors
-  load_file(\"out.safetensors\")[\"last_hidden_state\"]";
-
-/// What stands on top of the encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Head {
-    /// Nothing: hidden states
-    Encoder,
-    /// Vocabulary logits, by the enhanced mask decoder where the checkpoint has its positions
-    MaskedLm,
-    /// Whether each token was replaced
-    ReplacedToken,
-    /// Labels or values of a text
-    Sequence,
-    /// Labels of tokens, as in transformers
-    Token,
-    /// Labels of tokens, Microsoft's two-layer head
-    Entity,
-    /// Start and end of an answer
-    QuestionAnswering,
-    /// The best of several texts; `input_ids` is `[questions, choices, seq_len]`
-    MultipleChoice,
-}
 
 /// Whom to follow where the reference programs differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -135,25 +101,27 @@ impl Args {
     }
 
     /// The head asked for, or the one that `config.json` names.
-    fn head(&self) -> Result<Head> {
+    fn head(&self, dir: &Path) -> Result<Head> {
         if let Some(head) = self.head {
             return Ok(head);
         }
-        let config = HfConfig::open(&self.model.join(CONFIG_FILE))?;
+        let config = HfConfig::open(&dir.join(CONFIG_FILE))?;
         Head::of_config(&config)
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let inputs = Inputs::open(&args.inputs)?;
+    let dir = source::path(&args.model, Parts::Network)?;
+    let head = args.head(&dir)?;
     let device = Default::default();
-    let outputs = heads::forward::<DefaultBackend>(args, args.head()?, &inputs, &device)?;
+    let outputs = heads::forward::<DefaultBackend>(args, &dir, head, &inputs, &device)?;
     outputs.write(args)
 }
 
-/// Tensors to write.
+/// Tensors to write, each with its name and shape.
 #[derive(Default)]
-struct Outputs(Vec<(String, TensorData)>);
+struct Outputs(Vec<(String, Vec<usize>, TensorData)>);
 
 impl Outputs {
     /// Half precision is written as f32.
@@ -163,23 +131,32 @@ impl Outputs {
             DType::F64 => data,
             _ => data.convert_dtype(DType::F32),
         };
-        self.0.push((name.to_owned(), data));
+        let shape = data.shape.to_vec();
+        self.0.push((name.to_owned(), shape, data));
+    }
+
+    /// A loss `[1]`, written as a number without axes.
+    fn push_loss<B: DebertaBackend>(&mut self, loss: Tensor<B, 1>) {
+        self.push("loss", loss);
+        if let Some((_, shape, _)) = self.0.last_mut() {
+            shape.clear();
+        }
     }
 
     fn write(&self, args: &Args) -> Result<()> {
-        let views = self.0.iter().map(|(name, data)| {
+        let views = self.0.iter().map(|(name, shape, data)| {
             let dtype = match data.dtype {
                 DType::F64 => Dtype::F64,
                 _ => Dtype::F32,
             };
-            let view = TensorView::new(dtype, data.shape.to_vec(), data.as_bytes())?;
+            let view = TensorView::new(dtype, shape.clone(), data.as_bytes())?;
             Ok((name.as_str(), view))
         });
         let views = views.collect::<Result<Vec<_>>>()?;
         safetensors::serialize_to_file(views, None, &args.out)
             .with_context(|| format!("cannot write {}", args.out.display()))?;
-        for (name, data) in &self.0 {
-            println!("{name} {:?}", data.shape.to_vec());
+        for (name, shape, _) in &self.0 {
+            println!("{name} {shape:?}");
         }
         Ok(())
     }
