@@ -46,12 +46,12 @@ HEADS = {
 }
 
 
-def hf_config(size, layers, vocab):
+def hf_config(size, ending, layers, vocab):
     common = dict(
         vocab_size=vocab, hidden_size=size["hidden"], num_hidden_layers=layers, num_attention_heads=size["heads"],
         intermediate_size=4 * size["hidden"], relative_attention=True, position_biased_input=False, type_vocab_size=0,
         max_relative_positions=-1, max_position_embeddings=512, pos_att_type=["p2c", "c2p"], layer_norm_eps=1e-7,
-        num_labels=3, legacy=False,
+        num_labels=2 if ending == "ForQuestionAnswering" else 3, legacy=False,
     )
     if size["kind"] == "v1":
         return transformers.DebertaConfig(**common)
@@ -104,7 +104,7 @@ def read_direction(program, size, ending, layers, vocab, lengths, generator):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         torch.manual_seed(1)
-        model = class_of(size, ending)(hf_config(size, layers, vocab)).eval()
+        model = class_of(size, ending)(hf_config(size, ending, layers, vocab)).eval()
         with torch.no_grad():  # biases and norms as well, so that each of them matters
             for parameter in model.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)

@@ -11,8 +11,8 @@ fn inspect(dir: &str) -> Value {
 #[test]
 fn a_checkpoint_says_what_it_is() {
     let report = inspect(text(&fixture("ms/emd_v3")));
-    assert_eq!(report["encoder"]["complete"], true);
-    let heads: Vec<&str> = report["heads"]
+    assert_eq!(report["weights"]["encoder"]["complete"], true);
+    let heads: Vec<&str> = report["weights"]["heads"]
         .as_array()
         .unwrap()
         .iter()
@@ -25,7 +25,7 @@ fn a_checkpoint_says_what_it_is() {
             "replaced-token detection"
         ]
     );
-    assert_eq!(report["dtypes"][0], "f32");
+    assert_eq!(report["weights"]["dtypes"][0], "f32");
     assert!(
         report["tokenizer"]["Err"]
             .as_str()
@@ -55,8 +55,8 @@ fn what_is_missing_is_listed() {
     assert_ne!(config, deeper);
     std::fs::write(dir.path().join("config.json"), deeper).unwrap();
     let report = inspect(text(dir.path()));
-    assert_eq!(report["encoder"]["complete"], false);
-    let missing = report["encoder"]["missing"].as_array().unwrap();
+    assert_eq!(report["weights"]["encoder"]["complete"], false);
+    let missing = report["weights"]["encoder"]["missing"].as_array().unwrap();
     assert_eq!(missing.len(), 16, "{missing:?}");
     assert!(missing[0].as_str().unwrap().contains("layer.2."));
 }
@@ -94,7 +94,7 @@ fn conversion_keeps_the_numbers_and_rounds_on_request() {
     );
 
     succeed(&["convert", text(&source), &path("half"), "--dtype", "bf16"]);
-    assert_eq!(inspect(&path("half"))["dtypes"][0], "bf16");
+    assert_eq!(inspect(&path("half"))["weights"]["dtypes"][0], "bf16");
     assert!(read("half").len() < read("direct").len() * 6 / 10);
 
     let message = fail(&["convert", text(&source), text(&source)]);
@@ -132,8 +132,11 @@ fn new_checkpoints_follow_from_the_seed() {
     assert!(first != make("c", "8"));
     let report = inspect(text(&dir.path().join("a")));
     assert_eq!(report["labels"][2], "maybe");
-    assert_eq!(report["heads"][0]["head"], "sequence classification");
-    assert_eq!(report["heads"][0]["complete"], true);
+    assert_eq!(
+        report["weights"]["heads"][0]["head"],
+        "sequence classification"
+    );
+    assert_eq!(report["weights"]["heads"][0]["complete"], true);
     let message = crate::run(&["init", "x", "--size", "bert-base"], "").stderr;
     assert!(
         message.contains("expected one of deberta-base, "),

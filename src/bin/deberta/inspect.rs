@@ -5,18 +5,25 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use deberta::backend::DefaultBackend as B;
 use deberta::data::tokenizer::{Tokenize, Tokenizer};
+use deberta::hub::Parts;
+#[cfg(feature = "hub")]
+use deberta::model::checkpoint::WEIGHTS_FILE;
 use deberta::model::checkpoint::{CONFIG_FILE, Fit, Head, Weights};
 use deberta::model::config::{AbsolutePositions, DebertaConfig};
 use deberta::model::{HfConfig, presets};
 use serde::Serialize;
 
+use crate::source;
+
 /// Say what a checkpoint is: size, parameters, float types, heads, tokenizer, and what is missing.
 ///
-/// Reads names and shapes, not the numbers.
+/// Reads names and shapes, not the numbers. Of a model on the Hub it downloads the configuration, the
+/// tokenizer and the headers of safetensors files; PyTorch files have none, so of these only the size
+/// is known.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the checkpoint
-    model: PathBuf,
+    /// Folder of the checkpoint, or its name on the Hub
+    model: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -28,17 +35,26 @@ pub(crate) struct Args {
 /// What there is to say.
 #[derive(Serialize)]
 struct Report {
-    path: PathBuf,
+    path: String,
     /// The published size with the same network, whatever its vocabulary.
     published_size: Option<&'static str>,
     config: DebertaConfig,
     labels: Vec<String>,
-    weights_file: PathBuf,
+    /// Files on the Hub that hold the weights, and their bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remote_files: Vec<(String, Option<u64>)>,
+    /// Absent if only the sizes of the files are known.
+    weights: Option<WeightsReport>,
+    tokenizer: Result<TokenizerReport, String>,
+}
+
+#[derive(Serialize)]
+struct WeightsReport {
+    file: PathBuf,
     parameters: u64,
     dtypes: Vec<String>,
     encoder: FitReport,
     heads: Vec<HeadReport>,
-    tokenizer: Result<TokenizerReport, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tensors: Vec<TensorReport>,
 }
@@ -87,7 +103,12 @@ impl From<Fit> for FitReport {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let report = inspect(&args.model, args.tensors)?;
+    let report = if Path::new(&args.model).is_dir() {
+        let dir = Path::new(&args.model);
+        inspect(dir, Some(Weights::open(dir)?), args.tensors)?
+    } else {
+        remote(args)?
+    };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -96,16 +117,66 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn inspect(dir: &Path, list_tensors: bool) -> Result<Report> {
+/// Asks the Hub; offline, reads the cache.
+#[cfg(feature = "hub")]
+fn remote(args: &Args) -> Result<Report> {
+    use deberta::hub::{self, HubOptions};
+
+    let options = HubOptions::from_env();
+    if options.offline {
+        let dir = source::path(&args.model, Parts::All)?;
+        return inspect(&dir, Some(Weights::open(&dir)?), args.tensors);
+    }
+    let found = hub::inspect(&args.model, &options, &mut source::Bar::default())?;
+    let weights = found.tensors.map(|tensors| {
+        let listed = tensors.into_iter().map(|tensor| {
+            let shape = tensor.shape.iter().map(|&it| it as usize).collect();
+            (tensor.name, tensor.dtype, shape, tensor.file.into())
+        });
+        Weights::listed(found.dir.join(WEIGHTS_FILE), listed)
+    });
+    let mut report = inspect(&found.dir, weights, args.tensors)?;
+    report.path = args.model.clone();
+    let files = found.weights.into_iter().map(|file| (file.name, file.size));
+    report.remote_files = files.collect();
+    Ok(report)
+}
+
+/// Without network code there is nobody to ask.
+#[cfg(not(feature = "hub"))]
+fn remote(args: &Args) -> Result<Report> {
+    let dir = source::path(&args.model, Parts::All)?;
+    inspect(&dir, Some(Weights::open(&dir)?), args.tensors)
+}
+
+fn inspect(dir: &Path, weights: Option<Weights>, list_tensors: bool) -> Result<Report> {
     let file = HfConfig::open(&dir.join(CONFIG_FILE))?;
-    let weights = Weights::open(dir)?;
     let mut config = file.to_config()?;
-    let found = weights.heads();
-    if found.contains(&Head::EnhancedMaskDecoder) {
+    let decoder = |weights: &Weights| weights.heads().contains(&Head::EnhancedMaskDecoder);
+    if weights.as_ref().is_some_and(decoder) {
         config.absolute_positions = AbsolutePositions::Decoder;
     }
+    let weights = weights.map(|weights| describe(&weights, &file, list_tensors));
+    let tokenizer = Tokenizer::open(dir).map_err(|error| error.to_string());
+    Ok(Report {
+        path: dir.display().to_string(),
+        published_size: published_size(&config),
+        labels: file.to_head_config()?.labels,
+        remote_files: Vec::new(),
+        weights: weights.transpose()?,
+        tokenizer: tokenizer.map(|tokenizer| TokenizerReport {
+            ids: tokenizer.vocab_size(),
+            mask: tokenizer.special().mask,
+            fits_word_table: tokenizer.vocab_size() <= config.vocab_size,
+        }),
+        config,
+    })
+}
+
+fn describe(weights: &Weights, file: &HfConfig, list_tensors: bool) -> Result<WeightsReport> {
+    let found = weights.heads();
     let device = Default::default();
-    let fit = |head| weights.fit::<B>(&file, head, &device).map(FitReport::from);
+    let fit = |head| weights.fit::<B>(file, head, &device).map(FitReport::from);
     let heads = found
         .iter()
         // The decoder is reported with the head that it belongs to.
@@ -115,26 +186,15 @@ fn inspect(dir: &Path, list_tensors: bool) -> Result<Report> {
                 head: head_name(head),
                 fit: fit(Some(head))?,
             })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let tokenizer = Tokenizer::open(dir).map_err(|error| error.to_string());
-    Ok(Report {
-        path: dir.into(),
-        published_size: published_size(&config),
-        labels: file.to_head_config()?.labels,
-        weights_file: weights.path().into(),
+        });
+    let tensors = weights.tensors().filter(|_| list_tensors);
+    Ok(WeightsReport {
+        file: weights.path().into(),
         parameters: weights.parameters(),
         dtypes: weights.dtypes().iter().map(ToString::to_string).collect(),
+        heads: heads.collect::<Result<_>>()?,
         encoder: fit(None)?,
-        heads,
-        tokenizer: tokenizer.map(|tokenizer| TokenizerReport {
-            ids: tokenizer.vocab_size(),
-            mask: tokenizer.special().mask,
-            fits_word_table: tokenizer.vocab_size() <= config.vocab_size,
-        }),
-        tensors: weights
-            .tensors()
-            .filter(|_| list_tensors)
+        tensors: tensors
             .map(|tensor| TensorReport {
                 name: tensor.name,
                 hub_name: tensor.hub_name,
@@ -143,7 +203,6 @@ fn inspect(dir: &Path, list_tensors: bool) -> Result<Report> {
                 file: tensor.file,
             })
             .collect(),
-        config,
     })
 }
 
@@ -181,7 +240,7 @@ fn head_name(head: Head) -> &'static str {
 fn print(report: &Report) {
     let config = &report.config;
     let line = |what: &str, text: String| println!("{what:<14}{text}");
-    line("checkpoint", report.path.display().to_string());
+    line("checkpoint", report.path.clone());
     line(
         "size",
         report
@@ -203,21 +262,13 @@ fn print(report: &Report) {
     );
     line("word table", format!("{} rows", config.vocab_size));
     line("positions", positions(config));
-    line(
-        "weights",
-        format!(
-            "{} parameters in {}, {}",
-            report.parameters,
-            report.dtypes.join(" and "),
-            report.weights_file.display()
-        ),
-    );
-    line("encoder", fit_text(&report.encoder));
-    for head in &report.heads {
-        line("head", format!("{}: {}", head.head, fit_text(&head.fit)));
+    for (name, bytes) in &report.remote_files {
+        let size = bytes.map_or("of unknown size".into(), |it| format!("{it} bytes"));
+        line("file", format!("{name}, {size}"));
     }
-    if report.heads.is_empty() {
-        line("head", "none".into());
+    match &report.weights {
+        Some(weights) => print_weights(weights, line),
+        None => line("weights", "only the sizes of the files are known".into()),
     }
     line(
         "tokenizer",
@@ -227,12 +278,29 @@ fn print(report: &Report) {
             Err(problem) => problem.clone(),
         },
     );
-    for tensor in &report.tensors {
+    let tensors = report.weights.iter().flat_map(|it| &it.tensors);
+    for tensor in tensors {
         let hub_name = tensor.hub_name.as_deref().unwrap_or("(left aside)");
         println!(
             "  {} {:?} {} -> {hub_name}",
             tensor.name, tensor.shape, tensor.dtype
         );
+    }
+}
+
+fn print_weights(weights: &WeightsReport, line: impl Fn(&str, String)) {
+    let dtypes = weights.dtypes.join(" and ");
+    let file = weights.file.display();
+    line(
+        "weights",
+        format!("{} parameters in {dtypes}, {file}", weights.parameters),
+    );
+    line("encoder", fit_text(&weights.encoder));
+    for head in &weights.heads {
+        line("head", format!("{}: {}", head.head, fit_text(&head.fit)));
+    }
+    if weights.heads.is_empty() {
+        line("head", "none".into());
     }
 }
 

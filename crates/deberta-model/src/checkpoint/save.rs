@@ -136,7 +136,10 @@ pub fn save_task_model_with<B: Backend, M: TaskModel<B>>(
     options: &SaveOptions,
 ) -> Result<(), CheckpointError> {
     let mut file = HfConfig::from_config(config);
-    file.set_head_config(head);
+    match M::OUTPUTS {
+        Some(count) => file.set_head_config(&head.with_outputs(count)),
+        None => file.set_head_config(head),
+    }
     if let Some(class) = M::TRANSFORMERS_CLASS {
         set_architecture(&mut file, config.family, class);
     }

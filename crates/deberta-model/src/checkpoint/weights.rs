@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{Bytes, TensorData};
 
 use super::error::CheckpointError;
-use super::files::StoredTensor;
+use super::files::{Blob, StoredTensor};
 use super::floats::{ElementType, FloatType, Numbers};
 use super::folder::open_weights;
 use super::names::{
@@ -101,6 +101,33 @@ impl Weights {
         Self { path, entries }
     }
 
+    /// Weights of which only names, types and shapes are known, such as those of a model on the Hub.
+    ///
+    /// - `path`: how messages call the whole
+    /// - `tensors`: name, type as safetensors spells it (`F32`), shape, and file of each
+    pub fn listed(
+        path: PathBuf,
+        tensors: impl IntoIterator<Item = (String, String, Vec<usize>, PathBuf)>,
+    ) -> Self {
+        let nothing = Arc::new(Blob::Owned(Vec::new()));
+        let stored = tensors.into_iter().map(|(name, dtype, shape, path)| {
+            let name_of_type = dtype.to_lowercase();
+            StoredTensor {
+                name,
+                path,
+                shape,
+                dtype: match name_of_type.parse() {
+                    Ok(float) => ElementType::Float(float),
+                    Err(_) => ElementType::Other(name_of_type),
+                },
+                blob: Arc::clone(&nothing),
+                range: 0..0,
+                strides: None,
+            }
+        });
+        Self::new(path, stored.collect(), RtdPart::default())
+    }
+
     /// The weights file, or the list of its parts.
     pub fn path(&self) -> &Path {
         &self.path
@@ -133,6 +160,9 @@ impl Weights {
             name: name.into(),
             problem: "is not there".into(),
         })?;
+        if tensor.range.is_empty() && tensor.len() > 0 {
+            return Err(tensor.error("is only listed, its numbers are not here".into()));
+        }
         let tensor = Arc::clone(tensor);
         Source { tensor, part: None }.data(dtype, false)
     }

@@ -42,6 +42,15 @@ pub enum ProblemType {
 }
 
 impl HeadConfig {
+    /// The same head with `count` labels, which have names only if there are as many already.
+    pub fn with_outputs(&self, count: usize) -> Self {
+        let mut head = self.clone();
+        if head.labels.len() != count {
+            head.labels = (0..count).map(|id| format!("LABEL_{id}")).collect();
+        }
+        head
+    }
+
     /// A head with these labels; the rest as in the published models.
     pub fn new(config: &DebertaConfig, labels: Vec<String>) -> Self {
         Self {
@@ -96,6 +105,9 @@ pub trait TaskModel<B: Backend>: Module<B> + Sized {
 
     /// Ending of the class in transformers that has this head; `None` if there is none.
     const TRANSFORMERS_CLASS: Option<&'static str>;
+
+    /// Number of outputs if the labels do not say it but transformers thinks that they do.
+    const OUTPUTS: Option<usize> = None;
 
     /// Builds the network with random weights, the same on every backend for the same `seed`.
     ///

@@ -31,6 +31,7 @@ pub struct SpanLogits<B: Backend> {
 impl<B: Backend> TaskModel<B> for DebertaForQuestionAnswering<B> {
     const PARAMETERS: &'static [&'static str] = &["qa_outputs."];
     const TRANSFORMERS_CLASS: Option<&'static str> = Some("ForQuestionAnswering");
+    const OUTPUTS: Option<usize> = Some(2);
 
     /// The labels of `head` are not used: there are always two outputs.
     fn init(

@@ -17,7 +17,7 @@ use deberta_model::heads::token_classification::{
     DebertaForEntityRecognition, DebertaForTokenClassification,
 };
 use deberta_model::heads::{HeadConfig, ProblemType, TaskModel};
-use deberta_model::{DebertaBackend, DebertaConfig, DebertaInput, Tokens};
+use deberta_model::{DebertaBackend, DebertaConfig, DebertaInput, HfConfig, Tokens};
 
 use crate::support::{
     Fixture, NdArrayF32, NdArrayF64, Tolerances, assert_close, assert_gradients,
@@ -326,6 +326,22 @@ fn saved_heads_are_read_back_unchanged() {
     check::<DebertaForQuestionAnswering<_>>("hf/v3_qa");
     check::<DebertaForMultipleChoice<_>>("hf/v3_mc");
     check::<DebertaForReplacedTokenDetection<_>>("ms/emd_v3");
+}
+
+/// transformers makes as many outputs as there are labels, and then finds weights of two.
+#[test]
+fn question_answering_is_saved_with_two_labels() {
+    type M = DebertaForQuestionAnswering<NdArrayF32>;
+    let (model, config, head) = load::<NdArrayF32, M>("hf/v3_qa");
+    let saved = tempfile::tempdir().unwrap();
+    let three = head.with_outputs(3);
+    assert_eq!(three.labels.len(), 3);
+    save_task_model(&model, &config, &three, saved.path()).unwrap();
+    let reread = HfConfig::open(&saved.path().join("config.json")).unwrap();
+    assert_eq!(
+        reread.to_head_config().unwrap().labels,
+        ["LABEL_0", "LABEL_1"]
+    );
 }
 
 #[test]
