@@ -43,7 +43,8 @@ for pair in sys.argv[1:]:
     name, model = load(folder)
     expected_name, original = load(fixture)
     assert name == expected_name, f"{folder}: {name}, expected {expected_name}"
-    tolerance = TOLERANCE[model.dtype]
+    stored = model.dtype
+    tolerance = TOLERANCE[stored]
     found, expected = outputs(model, inputs), outputs(original, inputs)
     assert found.keys() == expected.keys() and found
     real = inputs["attention_mask"].bool()
@@ -53,4 +54,4 @@ for pair in sys.argv[1:]:
             difference = difference[real]
         worst = difference.max().item()
         assert worst <= tolerance, f"{folder}: {key} differs by {worst}"
-    print(f"{name} {model.dtype} {folder}: the same")
+    print(f"{name} {stored} {folder}: the same")

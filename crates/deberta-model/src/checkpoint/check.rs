@@ -27,7 +27,7 @@ pub struct Fit {
     /// Tensors that the file has and the network lacks, in the file's names. Other heads do not
     /// count.
     pub unexpected: Vec<String>,
-    /// Tensors of another shape than expected, described.
+    /// Tensors of another shape or type than expected, described.
     pub wrong_shape: Vec<String>,
 }
 
@@ -59,6 +59,8 @@ impl Weights {
             ),
             source,
         };
+        let mut file = file.clone();
+        self.complete(&mut file);
         let config = file.to_config().map_err(invalid)?;
         let labels = || file.to_head_config();
         let expected = match head {

@@ -29,6 +29,14 @@ pub const TOKENIZER_FILES: [&str; 9] = [
     "bpe_encoder.bin",
 ];
 
+/// Ending of the class of transformers that reads a head, the most special first.
+const CLASSES: [(Head, &str); 4] = [
+    (Head::QuestionAnswering, "ForQuestionAnswering"),
+    (Head::SequenceClassification, "ForSequenceClassification"),
+    (Head::TokenClassification, "ForTokenClassification"),
+    (Head::MaskedLm, "ForMaskedLM"),
+];
+
 /// What [`convert`] writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -190,13 +198,8 @@ fn normalised(folder: &Folder, dtypes: &BTreeSet<FloatType>) -> crate::HfConfig 
         file.other.insert("legacy".into(), Value::Bool(false));
     }
     if !file.other.contains_key("architectures") {
-        let class = match () {
-            () if heads.contains(&Head::QuestionAnswering) => "ForQuestionAnswering",
-            () if heads.contains(&Head::SequenceClassification) => "ForSequenceClassification",
-            () if heads.contains(&Head::TokenClassification) => "ForTokenClassification",
-            () if heads.contains(&Head::MaskedLm) => "ForMaskedLM",
-            () => "Model",
-        };
+        let class = CLASSES.iter().find(|(head, _)| heads.contains(head));
+        let class = class.map_or("Model", |(_, class)| class);
         set_architecture(&mut file, folder.config.family, class);
     }
     file

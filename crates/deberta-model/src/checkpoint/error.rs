@@ -77,7 +77,7 @@ pub enum CheckpointError {
         missing: Vec<String>,
         /// Tensors that the file has and the network lacks, in the file's names.
         unexpected: Vec<String>,
-        /// Tensors of another shape than expected, described.
+        /// Tensors of another shape or type than expected, described.
         wrong_shape: Vec<String>,
     },
 }
@@ -90,7 +90,7 @@ impl std::fmt::Display for Mismatches<'_> {
         let lists = [
             ("missing", self.0),
             ("unexpected", self.1),
-            ("of the wrong shape", self.2),
+            ("of the wrong shape or type", self.2),
         ];
         for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
             write!(f, "\n  {} {what}: {}", names.len(), names.join(", "))?;

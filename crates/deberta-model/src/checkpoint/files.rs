@@ -10,7 +10,8 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use super::error::{CheckpointError, io_error};
-use super::floats::{ElementType, FloatType, Numbers};
+use super::floats::{ElementType, FloatType};
+use super::numbers::Numbers;
 
 // Files are little-endian; so are all machines that Burn's backends run on.
 const _: () = assert!(cfg!(target_endian = "little"));
@@ -48,6 +49,17 @@ impl Blob {
         // memory-mapped reader, truncating the file while it is being loaded is not supported.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))?;
         Ok(Arc::new(Self::Mapped(map)))
+    }
+
+    /// Tells the system that these bytes will be read now, all of them.
+    fn prefetch(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            // Failing to read ahead is harmless.
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     /// Tells the system that these bytes will not be read again soon, so that a loaded network and
@@ -96,6 +108,7 @@ pub(super) struct Strides {
 impl StoredTensor {
     /// The entries in row-major order: mapped if they lie so, otherwise copied.
     pub(super) fn bytes(&self) -> Cow<'_, [u8]> {
+        self.blob.prefetch(self.range.clone());
         let bytes = &self.blob[self.range.clone()];
         match &self.strides {
             None => Cow::Borrowed(bytes),

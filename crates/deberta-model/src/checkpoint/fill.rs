@@ -34,16 +34,17 @@ impl ModulePath {
         self.containers.pop();
     }
 
-    /// The name with the prefix that a bare encoder lacks.
     pub(super) fn name(&self) -> String {
-        let name = self.names.join(".");
-        let bare = ["embeddings.", "encoder."]
-            .iter()
-            .any(|it| name.starts_with(it));
-        if bare {
-            format!("{ENCODER}{name}")
-        } else {
-            name
+        self.names.join(".")
+    }
+
+    /// The name with the prefix that a bare encoder lacks.
+    fn full_name(&self) -> String {
+        let name = self.name();
+        let bare = ["embeddings.", "encoder."];
+        match bare.iter().any(|it| name.starts_with(it)) {
+            true => format!("{ENCODER}{name}"),
+            false => name,
         }
     }
 
@@ -85,7 +86,7 @@ impl<B: Backend> ModuleVisitor<B> for Expected {
         if self.path.is_transposed() {
             shape.reverse();
         }
-        self.shapes.insert(self.path.name(), shape);
+        self.shapes.insert(self.path.full_name(), shape);
     }
 }
 
@@ -147,10 +148,13 @@ impl Plan {
                 };
                 continue;
             };
+            let tensor = &source.tensor;
+            let (name, found, dtype) = (&tensor.name, &tensor.shape, &tensor.dtype);
             if source.shape().as_ref() != Some(shape) {
-                let (name, found) = (&source.tensor.name, &source.tensor.shape);
                 let shape = source.stored_shape(shape);
                 wrong_shape.insert(format!("{name} (expected {shape:?}, found {found:?})"));
+            } else if dtype.float().is_none() {
+                wrong_shape.insert(format!("{name} (expected floats, found {dtype})"));
             }
         }
         let unexpected = self.sources.iter().filter_map(|(name, source)| {
@@ -221,13 +225,14 @@ impl<B: Backend> ModuleMapper<B> for Filler {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let source = self.sources.remove(&self.path.name());
+        let source = self.sources.remove(&self.path.full_name());
         let Some(source) = source.filter(|_| self.problem.is_none()) else {
             return param;
         };
         match source.data(self.float, self.path.is_transposed()) {
             Ok(data) => {
-                let tensor = Tensor::from_data(data, &param.lazy_device());
+                let dtype = data.dtype;
+                let tensor = Tensor::from_data(data, (&param.lazy_device(), dtype));
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }

@@ -39,8 +39,8 @@ struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The first of `names` that the folder has, or else the last of them, whose absence the caller
-/// will notice when reading it.
+/// The first of `names` that the folder has, or else the first of all, whose absence shows when it
+/// is read.
 fn first_existing(dir: &Path, names: impl Iterator<Item = &'static str>) -> PathBuf {
     let mut names = names.map(|name| dir.join(name)).peekable();
     let first = names.peek().cloned();

@@ -9,7 +9,7 @@ use super::fill::fill;
 use super::folder::config_path;
 use super::options::{Compatibility, LoadOptions, Loaded};
 use super::weights::Weights;
-use crate::config::{AbsolutePositions, ConfigError, DebertaConfig, Family};
+use crate::config::{AbsolutePositions, ConfigError, DebertaConfig};
 use crate::heads::masked_lm::DebertaForMaskedLm;
 use crate::heads::{HeadConfig, TaskModel};
 use crate::hf_config::HfConfig;
@@ -138,12 +138,7 @@ impl Folder {
         let config_path = config_path(dir, options.part);
         let mut file = HfConfig::open_part(&config_path, options.part)?;
         let weights = Weights::open_part(dir, options.part)?;
-        // Microsoft's files do not say, their weights do.
-        file.model_type
-            .get_or_insert_with(|| match weights.family() {
-                Family::V1 => "deberta".into(),
-                Family::V2 => "deberta-v2".into(),
-            });
+        weights.complete(&mut file);
         let config = file.to_config().map_err(|source| CheckpointError::Config {
             path: config_path.clone(),
             source,

@@ -30,6 +30,7 @@ mod folder;
 pub mod fuzzing;
 mod load;
 mod names;
+mod numbers;
 mod options;
 mod outgoing;
 mod pytorch;

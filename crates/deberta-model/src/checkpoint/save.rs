@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::error::{CheckpointError, io_error};
 use super::fill::ModulePath;
-use super::floats::{FloatType, Numbers};
+use super::floats::FloatType;
 use super::names::to_hub;
+use super::numbers::Numbers;
 use super::outgoing::{Outgoing, WeightsFormat, fuse_projections, write_checkpoint};
 use crate::config::{DebertaConfig, Family};
 use crate::heads::masked_lm::DebertaForMaskedLm;

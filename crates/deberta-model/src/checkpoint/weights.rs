@@ -8,14 +8,15 @@ use burn::tensor::{Bytes, TensorData};
 
 use super::error::CheckpointError;
 use super::files::{Blob, StoredTensor};
-use super::floats::{ElementType, FloatType, Numbers};
+use super::floats::{ElementType, FloatType};
 use super::folder::open_weights;
 use super::names::{
     FUSED_PROJECTION, HEADS, POSITION_TABLE, PROJECTIONS, Role, Spelling, WORD_TABLE, from_hub,
     to_hub_file,
 };
+use super::numbers::Numbers;
 use crate::config::{DebertaConfig, Family};
-use crate::hf_config::RtdPart;
+use crate::hf_config::{HfConfig, RtdPart};
 
 /// The weights files of a folder, opened but not read.
 ///
@@ -204,12 +205,15 @@ impl Weights {
         heads
     }
 
-    /// v1 has one matrix for queries, keys and values.
-    pub(super) fn family(&self) -> Family {
-        let fused = self
-            .named()
-            .any(|(name, _)| name.ends_with(FUSED_PROJECTION));
-        if fused { Family::V1 } else { Family::V2 }
+    /// Says in a configuration which family the weights are, if it does not: Microsoft's files do
+    /// not. v1 has one matrix for queries, keys and values.
+    pub(super) fn complete(&self, file: &mut HfConfig) {
+        let mut names = self.named().map(|(name, _)| name);
+        let family = match names.any(|name| name.ends_with(FUSED_PROJECTION)) {
+            true => "deberta",
+            false => "deberta-v2",
+        };
+        file.model_type.get_or_insert_with(|| family.into());
     }
 
     /// Whether the enhanced mask decoder has the table that it needs.
