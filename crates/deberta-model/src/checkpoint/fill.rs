@@ -157,9 +157,9 @@ impl Plan {
                 wrong_shape.insert(format!("{name} (expected floats, found {dtype})"));
             }
         }
-        let unexpected = self.sources.iter().filter_map(|(name, source)| {
-            (!expected.shapes.contains_key(name)).then(|| source.tensor.name.clone())
-        });
+        let unknown = self.sources.iter();
+        let unknown = unknown.filter(|(name, _)| !expected.shapes.contains_key(*name));
+        let unexpected = unknown.map(|(_, source)| source.tensor.name.clone());
         self.unexpected = BTreeSet::from_iter(unexpected).into_iter().collect();
         self.missing = missing.into_iter().collect();
         self.wrong_shape = wrong_shape.into_iter().collect();

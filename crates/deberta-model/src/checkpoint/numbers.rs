@@ -215,6 +215,10 @@ fn convert_columns<S: Float, D: Float>(
 /// Calls `work` with pieces of `out`, each a multiple of `unit` long but the last, and the place of
 /// the first number of each: on several threads if it is worth it.
 fn in_pieces<D: Send>(out: &mut [D], unit: usize, work: impl Fn(usize, &mut [D]) + Sync) {
+    if out.is_empty() {
+        // Its other axis may be as long as it likes.
+        return;
+    }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = threads.min(MAX_THREADS).min(out.len() / MIN_PIECE);
     if threads < 2 {

@@ -32,10 +32,10 @@ pub(in crate::checkpoint) fn write_archive(
         // The same weights give the same file.
         .last_modified_time(DateTime::default())
         .with_alignment(ALIGNMENT);
-    let mut entry = |name: &str, bytes: &[u8]| {
+    let mut entry = |name: &str, bytes: &[u8]| -> std::io::Result<()> {
         let options = options.large_file(bytes.len() as u64 > MAX_SMALL_ENTRY);
         zip.start_file(format!("{ROOT}/{name}"), options)?;
-        Ok::<_, std::io::Error>(zip.write_all(bytes)?)
+        zip.write_all(bytes)
     };
     entry("data.pkl", &pickle(tensors))?;
     entry("byteorder", b"little")?;
@@ -108,9 +108,10 @@ fn tuple(out: &mut Vec<u8>, numbers: &[usize]) {
 }
 
 fn row_major_strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1usize; shape.len()];
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
+        // Of an empty tensor, the product may be beyond any number.
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis]);
     }
     strides
 }
