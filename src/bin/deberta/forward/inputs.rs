@@ -51,7 +51,7 @@ impl Inputs {
         };
         let data = view.data();
         let values = match view.dtype() {
-            Dtype::I64 => chunks(data, |it| i64::from_le_bytes(it)),
+            Dtype::I64 => chunks(data, i64::from_le_bytes),
             Dtype::I32 => chunks(data, |it| i64::from(i32::from_le_bytes(it))),
             Dtype::I16 => chunks(data, |it| i64::from(i16::from_le_bytes(it))),
             Dtype::I8 => chunks(data, |it| i64::from(i8::from_le_bytes(it))),
