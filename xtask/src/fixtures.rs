@@ -77,6 +77,16 @@ const FIXTURES: &[Fixture] = &[
             "the folder with the published vocabularies, see the script",
         )],
     },
+    Fixture {
+        name: "metric",
+        folder: "crates/deberta-data/tests/fixtures/metric",
+        parts: &[],
+        script: "scripts/make_metric_golden.py",
+        writes_elsewhere: false,
+        needs: "pip install numpy scikit-learn==1.9.1 scipy==1.17.1 seqeval==1.2.2, \
+                pip install --no-deps farm==0.8.0 jiant==2.2.0",
+        variables: &[],
+    },
 ];
 
 /// Writes the fixture of that name again, or all.

@@ -4,15 +4,15 @@ use std::io::{self, BufRead};
 
 /// Part of a line, without its line ending.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     /// The bytes; not yet checked to be UTF-8.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Line number, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// First segment of its line.
-    pub(super) starts_line: bool,
+    pub(crate) starts_line: bool,
     /// Last segment of its line.
-    pub(super) ends_line: bool,
+    pub(crate) ends_line: bool,
 }
 
 /// Reads lines as [`Segment`]s of at most `limit` bytes.
@@ -21,7 +21,7 @@ pub(super) struct Segment<'a> {
 /// characters if it has none. A byte-order mark at the start of the file and a carriage return
 /// at the end of a line are dropped.
 #[derive(Debug)]
-pub(super) struct LineReader<R> {
+pub(crate) struct LineReader<R> {
     reader: R,
     limit: usize,
     segment: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) struct LineReader<R> {
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl<R: BufRead> LineReader<R> {
-    pub(super) fn new(reader: R, limit: usize) -> Self {
+    pub(crate) fn new(reader: R, limit: usize) -> Self {
         Self {
             reader,
             limit: limit.max(16),
@@ -48,12 +48,12 @@ impl<R: BufRead> LineReader<R> {
     }
 
     /// Bytes consumed so far, line endings included.
-    pub(super) fn bytes_read(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
 
     /// The next segment, or `None` at the end of the file.
-    pub(super) fn next_segment(&mut self) -> io::Result<Option<Segment<'_>>> {
+    pub(crate) fn next_segment(&mut self) -> io::Result<Option<Segment<'_>>> {
         self.segment.drain(..self.handed_out);
         self.handed_out = 0;
         let starts_line = self.at_line_start;

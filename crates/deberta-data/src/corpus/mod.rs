@@ -34,7 +34,7 @@ mod documents;
 mod error;
 pub(crate) mod fingerprint;
 mod jsonl;
-mod lines;
+pub(crate) mod lines;
 mod parquet;
 mod split;
 pub mod synthetic;
