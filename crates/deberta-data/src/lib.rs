@@ -14,7 +14,7 @@
 //! beat. [`corpus::synthetic`] is the language behind the bare command, and a laboratory: it asks
 //! labelled questions, one linguistic phenomenon at a time.
 //!
-//! Beside this path, `task` reads labelled examples for fine-tuning, and [`metric`] judges what a
+//! Beside this path, [`task`] reads labelled examples for fine-tuning, and [`metric`] judges what a
 //! model made of them.
 //!
 //! Everything is deterministic: the same corpus, tokenizer, options and seed give the same
@@ -25,6 +25,7 @@ pub mod masking;
 pub mod metric;
 pub mod ngram_baseline;
 pub mod packing;
+pub mod task;
 pub mod tokenizer;
 
 mod rng;

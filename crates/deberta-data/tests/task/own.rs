@@ -1,0 +1,168 @@
+//! Tasks in files of one's own.
+
+use deberta_data::task::{
+    Columns, Example, ReadOptions, Split, Target, Task, TaskError, TaskKind, TaskSpec,
+};
+
+use crate::{Files, choice, question, sequence};
+
+/// A task of one's own, read from one file.
+fn own(spec: TaskSpec, file: &str, text: &str) -> Result<(Task, Vec<Example>), TaskError> {
+    let files = Files::new(&[(file, text)]);
+    let task = Task::custom(spec)?;
+    let sets = task.files(files.0.path(), Split::Train)?;
+    let task = task.with_labels_from(&sets[0].paths, &ReadOptions::default())?;
+    let examples = files.read(&task, Split::Train)?;
+    Ok((task, examples))
+}
+
+#[test]
+fn own_files_are_read_by_the_names_of_their_columns() {
+    let mut spec = TaskSpec::new("reviews", TaskKind::Classification);
+    spec.columns.text = "review".into();
+    spec.columns.label = "stars".into();
+    let csv = "\u{feff}stars,review\r\n10,\"Good, \"\"really\"\"\nit is\"\r\n9,Fine\r\n";
+    let (task, examples) = own(spec.clone(), "train.csv", csv).unwrap();
+    assert_eq!(task.labels(), ["9", "10"]);
+    assert_eq!(sequence(&examples[0]).text, "Good, \"really\"\nit is");
+    assert_eq!(sequence(&examples[0]).target, Some(Target::Label(1)));
+    let jsonl = "{\"review\": \"Good\", \"stars\": 5}\n{\"stars\": true, \"review\": \"Bad\"}\n";
+    assert_eq!(
+        own(spec.clone(), "train.jsonl", jsonl).unwrap().0.labels(),
+        ["5", "true"]
+    );
+    let tsv = "review\tstars\nsay \"x\ty\n";
+    assert_eq!(
+        sequence(&own(spec.clone(), "train.tsv", tsv).unwrap().1[0]).text,
+        "say \"x"
+    );
+    spec.quoting = Some(true);
+    let tsv = "review\tstars\n\"say \"\"x\"\"\"\ty\n";
+    assert_eq!(
+        sequence(&own(spec.clone(), "train.tsv", tsv).unwrap().1[0]).text,
+        "say \"x\""
+    );
+    let error = own(spec, "train.csv", "text,stars\na,1\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(
+            "found the columns `text`, `stars`, expected a header with the column `review`"
+        )
+    );
+}
+
+#[test]
+fn own_tasks_have_all_kinds_of_targets() {
+    let mut spec = TaskSpec::new("tags", TaskKind::MultiLabel);
+    spec.columns.pair = Some("title".into());
+    let csv = "text,title,label\na,t,x| y\nb,t,\n";
+    let (task, examples) = own(spec.clone(), "train.csv", csv).unwrap();
+    assert_eq!(task.labels(), ["x", "y"]);
+    assert_eq!(
+        sequence(&examples[0]).target,
+        Some(Target::Labels(vec![0, 1]))
+    );
+    assert_eq!(sequence(&examples[1]).target, Some(Target::Labels(vec![])));
+    let jsonl = "{\"text\": \"a\", \"title\": \"t\", \"label\": [\"y\", \"x\", \"y\"]}\n";
+    let (_, examples) = own(spec, "train.jsonl", jsonl).unwrap();
+    assert_eq!(
+        sequence(&examples[0]).target,
+        Some(Target::Labels(vec![0, 1]))
+    );
+
+    let spec = TaskSpec::new("price", TaskKind::Regression);
+    let (_, examples) = own(
+        spec.clone(),
+        "train.jsonl",
+        "{\"text\": \"a\", \"label\": -2.5e3}\n",
+    )
+    .unwrap();
+    assert_eq!(sequence(&examples[0]).target, Some(Target::Score(-2500.0)));
+    let error = own(spec, "train.csv", "text,label\na,NaN\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("train.csv:2: field `label`: found `NaN`, expected a number"),
+        "{error}"
+    );
+
+    let mut spec = TaskSpec::new("quiz", TaskKind::MultipleChoice);
+    spec.columns.question = Some("ask".into());
+    let jsonl = "{\"context\": \"c\", \"ask\": \"q\", \"choices\": [\"x\", \"y\", \"z\"], \"label\": \"C\"}\n";
+    let (_, examples) = own(spec.clone(), "train.jsonl", jsonl).unwrap();
+    assert_eq!(
+        (
+            choice(&examples[0]).choices[2].as_str(),
+            choice(&examples[0]).label
+        ),
+        ("q z", Some(2))
+    );
+    spec.columns.choices = vec!["a".into(), "b".into()];
+    let (_, examples) = own(spec, "train.csv", "context,ask,a,b,label\nc,q,x,y,1\n").unwrap();
+    assert_eq!(choice(&examples[0]).choices, ["q x", "q y"]);
+
+    let spec = TaskSpec::new("words", TaskKind::TokenClassification);
+    let jsonl = "{\"tokens\": [\"New York\", \"is\"], \"tags\": [\"B-LOC\", \"O\"]}\n";
+    let (task, _) = own(spec.clone(), "train.jsonl", jsonl).unwrap();
+    assert_eq!(task.labels(), ["O", "B-LOC"]);
+    let error = own(spec, "train.csv", "tokens,tags\na b,O\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("field `tags`: found 1 tags, expected 2, one for each word"),
+        "{error}"
+    );
+
+    let spec = TaskSpec::new("ask", TaskKind::QuestionAnswering);
+    let jsonl = "{\"question\": \"q\", \"context\": \"a b\", \"answers\": {\"text\": [\"b\"], \"answer_start\": [2]}}\n";
+    let (_, examples) = own(spec, "train.jsonl", jsonl).unwrap();
+    assert_eq!(question(&examples[0]).answers[0].text, "b");
+}
+
+#[test]
+fn descriptions_of_tasks_are_json_and_are_checked() {
+    let json = "{\"name\": \"x\", \"kind\": \"multi-label\", \"columns\": {\"text\": \"body\"}, \
+                \"labels\": [\"a\", \"b\"], \"files\": {\"train\": [\"one.csv\", \"two.csv\"]}}";
+    let spec: TaskSpec = serde_json::from_str(json).unwrap();
+    assert_eq!(
+        spec.columns,
+        Columns {
+            text: "body".into(),
+            ..Columns::default()
+        }
+    );
+    let back: TaskSpec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
+    assert_eq!(back, spec);
+    assert!(
+        serde_json::from_str::<TaskSpec>(&json.replace("body\"}", "body\", \"txt\": \"x\"}"))
+            .is_err()
+    );
+    let mut twice = spec;
+    twice.labels.push("a".into());
+    assert_eq!(
+        Task::custom(twice).unwrap_err().to_string(),
+        "task `x`: `labels` is a list with repetitions, expected each label once"
+    );
+}
+
+#[test]
+fn an_unclosed_quotation_mark_does_not_fill_the_memory() {
+    let files = Files::new(&[]);
+    let text = format!("text,label\n\"open,{}\n", "x,1\n".repeat(100_000));
+    let path = files.write("train.csv", text.as_bytes());
+    let task = Task::named("classify")
+        .unwrap()
+        .with_labels(vec!["1".into()]);
+    let options = ReadOptions {
+        max_line_bytes: 10_000,
+        ..ReadOptions::default()
+    };
+    let mut examples = task.examples(&[path], Split::Train, &options);
+    let error = examples.next().unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains("perhaps a quotation mark that is not closed"),
+        "{error}"
+    );
+    assert!(examples.next().is_none());
+}
