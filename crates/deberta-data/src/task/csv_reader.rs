@@ -13,7 +13,8 @@ use super::lines::RowError;
 use super::reader::{RowReader, Table};
 use super::row::{ColumnNames, Row};
 
-/// Reads a file with a header in its first line. A field may hold line breaks.
+/// Reads a file with a header in its first line. A field may hold line breaks; the parser drops a
+/// byte-order mark.
 pub(super) struct CsvReader {
     path: PathBuf,
     reader: csv::Reader<Bounded<File>>,
@@ -54,12 +55,7 @@ impl CsvReader {
             budget,
             limit,
         };
-        if let Some((_, mut header)) = reader.next_record()? {
-            if let Some(first) = header.first_mut()
-                && let Some(rest) = first.strip_prefix('\u{feff}')
-            {
-                *first = rest.to_owned();
-            }
+        if let Some((_, header)) = reader.next_record()? {
             if !table.missing(&header).is_empty() {
                 return Err(table.error(path, &header).into());
             }

@@ -39,6 +39,15 @@
 //! MultiRC put the passage first. WSC, SQuAD, SWAG and CODAH are not in that repository; see the
 //! fields of [`Example`] for what stands where.
 //!
+//! # Deviation
+//!
+//! From microsoft/DeBERTa: WiC marks its words in the text (`*word*`) instead of handing their
+//! positions to a head of its own, which that repository names but lacks, and WSC marks noun phrase
+//! and `#pronoun#`, like T5; [`SequenceExample::spans`] still has the positions. MultiRC joins question and
+//! answer by a space before tokenizing, not after. SQuAD answers that stand up to two characters
+//! beside their position are put right. Files for GLUE have the header `index⇥prediction` of its
+//! samples.
+//!
 //! # Bad data
 //!
 //! A line that is not an example is a [`TaskError::BadLine`] with file, line, what was found and
