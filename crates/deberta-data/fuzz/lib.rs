@@ -30,12 +30,22 @@ pub fn open_and_encode(files: &[(&str, &[u8])]) {
             continue;
         };
         let chars = text.chars().count();
-        assert_eq!(encoding.ids, tokenizer.encode_ids(text).expect("it was encoded"));
+        assert_eq!(
+            encoding.ids,
+            tokenizer.encode_ids(text).expect("it was encoded")
+        );
         let inside = |(from, to): &(usize, usize)| from <= to && *to <= chars;
-        assert!(encoding.offsets.iter().all(inside), "{:?}", encoding.offsets);
+        assert!(
+            encoding.offsets.iter().all(inside),
+            "{:?}",
+            encoding.offsets
+        );
         tokenizer.decode(&encoding.ids);
         let sequence = SequenceConfig::default().assemble(&tokenizer, &encoding, Some(&encoding));
-        assert_eq!(sequence.expect("nothing is cut").len(), 2 * encoding.ids.len() + 3);
+        assert_eq!(
+            sequence.expect("nothing is cut").len(),
+            2 * encoding.ids.len() + 3
+        );
     }
 }
 
