@@ -149,7 +149,8 @@ fn every_spelling_gives_the_same_encoder() {
         let encoder = bare(name).map(|it| format!("token_rep_layer.bert_layer.model.{it}"));
         Some(encoder.unwrap_or_else(|| format!("span_rep_layer.{name}")))
     };
-    let spellings: [&dyn Fn(&str) -> Option<String>; 6] = [
+    type Spelling<'a> = &'a dyn Fn(&str) -> Option<String>;
+    let spellings: [Spelling<'_>; 6] = [
         &|name| bare(name).map(|it| format!("bert.{it}")),
         &bare,
         &|name| Some(format!("module.{name}")),

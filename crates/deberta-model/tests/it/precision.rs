@@ -85,7 +85,6 @@ fn encoders_agree_with_full_precision() {
             let [_, seq_len, _] = last.dims();
             let exact = to_f64(full.forward(fixture.model_input(&device)).to_data());
             let worst = difference(last.to_data(), &exact, &fixture.lengths(), seq_len);
-            println!("{name} in {dtype:?}: {worst:.1e}");
             assert!(worst < ALLOWED, "{name} in {dtype:?} differs by {worst:e}");
         }
     }
@@ -125,7 +124,6 @@ fn masked_language_models_agree_with_full_precision() {
         let exact = to_f64(full.forward(input()).to_data());
         let [rows, _] = logits.dims();
         let worst = difference(logits.to_data(), &exact, &[rows], rows);
-        println!("{name} in {dtype:?}: {worst:.1e}");
         assert!(worst < ALLOWED, "{name} in {dtype:?} differs by {worst:e}");
 
         let labels: Vec<i64> = values.into_iter().filter(|&it| it > 0).collect();

@@ -69,6 +69,7 @@ pub(crate) const F32: Tolerances = Tolerances {
 };
 
 /// Of a GPU: sums in another order, and exponentials of less than full precision.
+#[cfg(any(feature = "test-wgpu", feature = "test-cuda"))]
 pub(crate) const ACCELERATOR: Tolerances = Tolerances {
     output: 1e-4,
     gradient: 1e-4,
