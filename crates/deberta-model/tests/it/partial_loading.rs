@@ -107,6 +107,9 @@ fn folder(config: &Path, tensors: &[(String, Vec<usize>, Vec<u8>)]) -> tempfile:
     dir
 }
 
+/// Gives a tensor another name, or none.
+type Rename<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Tensors of a fixture, renamed; `None` leaves one out.
 fn renamed(
     fixture: &str,
@@ -149,8 +152,7 @@ fn every_spelling_gives_the_same_encoder() {
         let encoder = bare(name).map(|it| format!("token_rep_layer.bert_layer.model.{it}"));
         Some(encoder.unwrap_or_else(|| format!("span_rep_layer.{name}")))
     };
-    type Spelling<'a> = &'a dyn Fn(&str) -> Option<String>;
-    let spellings: [Spelling<'_>; 6] = [
+    let spellings: [Rename<'_>; 6] = [
         &|name| bare(name).map(|it| format!("bert.{it}")),
         &bare,
         &|name| Some(format!("module.{name}")),
