@@ -157,7 +157,13 @@ impl Walk {
     fn replacement(&mut self, value: &Value) -> Checked {
         let content = self.text(value, "content")?.len();
         let pattern = self.pattern(value)?;
-        let growth = content / pattern + 1;
+        // The library counts past the end of a text where nothing is replaced by something.
+        if pattern == 0 && self.place == "normalizer" {
+            return Err(format!(
+                "`normalizer` replaces nothing by something: {value}"
+            ));
+        }
+        let growth = content / pattern.max(1) + 1;
         self.growth = self.growth.saturating_mul(growth);
         match self.growth > MAX_GROWTH {
             true => Err(format!(
@@ -168,13 +174,13 @@ impl Walk {
         }
     }
 
-    /// Fewest bytes that a pattern is sure to take, at least 1.
+    /// Fewest bytes that a pattern takes, as far as can be seen.
     fn pattern(&self, value: &Value) -> Checked<usize> {
         let pattern = value.get("pattern").unwrap_or(&Value::Null);
         let text = |kind| pattern.get(kind).and_then(Value::as_str);
         let (pattern, takes) = match (text("String"), text("Regex")) {
-            (Some(literal), None) => (literal, literal.len().max(1)),
-            (None, Some(regex)) => (regex, 1),
+            (Some(literal), None) => (literal, literal.len()),
+            (None, Some(regex)) => (regex, shortest_match(regex)),
             _ => return Err(format!("`{}` has the pattern {pattern}", self.place)),
         };
         if pattern.len() > MAX_PATTERN {
@@ -203,6 +209,14 @@ impl Walk {
         let text = value.get(key).and_then(Value::as_str);
         text.ok_or_else(|| format!("`{key}` of `{}` is no text", self.place))
     }
+}
+
+/// Bytes of the shortest match; 1 where look-around makes that hard to say.
+fn shortest_match(regex: &str) -> usize {
+    let parsed = regex_syntax::parse(regex).ok();
+    parsed
+        .and_then(|it| it.properties().minimum_len())
+        .unwrap_or(1)
 }
 
 fn check_added(tokens: &Value) -> Checked {

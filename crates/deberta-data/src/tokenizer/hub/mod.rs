@@ -3,6 +3,7 @@
 mod check;
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -71,11 +72,7 @@ impl Hub {
     }
 
     pub(super) fn encode(&self, text: &str) -> Result<Encoding, TokenizerError> {
-        let encoding = self.library.encode_char_offsets(text, false);
-        let encoding = encoding.map_err(|source| TokenizerError::Encode {
-            len: text.len(),
-            source,
-        })?;
+        let encoding = guarded(text, || self.library.encode_char_offsets(text, false))?;
         let mut encoding = Encoding {
             ids: encoding.get_ids().to_vec(),
             tokens: encoding.get_tokens().to_vec(),
@@ -103,19 +100,29 @@ impl Hub {
     }
 
     pub(super) fn encode_ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        match self.library.encode_fast(text, false) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(source) => Err(TokenizerError::Encode {
-                len: text.len(),
-                source,
-            }),
-        }
+        let encoding = guarded(text, || self.library.encode_fast(text, false))?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// Joins pieces into text; empty if the file's decoder rejects them.
     pub(super) fn decode(&self, ids: &[u32]) -> String {
         self.library.decode(ids, false).unwrap_or_default()
     }
+}
+
+/// Runs the library on a text. Should it panic, that is an error like others: it keeps no state but
+/// caches of whole words.
+fn guarded<T>(
+    text: &str,
+    encode: impl FnOnce() -> tokenizers::Result<T>,
+) -> Result<T, TokenizerError> {
+    let result = catch_unwind(AssertUnwindSafe(encode));
+    result
+        .unwrap_or_else(|_| Err("the tokenizers library failed on it".into()))
+        .map_err(|source| TokenizerError::Encode {
+            len: text.len(),
+            source,
+        })
 }
 
 /// Parses a `tokenizer.json`.
@@ -125,7 +132,7 @@ fn parse(json: &[u8]) -> Result<Library, String> {
     let mut file: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     check::sanitise(&mut file)?;
     let json = file.to_string();
-    let library = match std::panic::catch_unwind(|| Library::from_bytes(json)) {
+    let library = match catch_unwind(|| Library::from_bytes(json)) {
         Ok(parsed) => parsed.map_err(|error| error.to_string())?,
         Err(_) => return Err("the tokenizers library cannot read it".to_owned()),
     };
