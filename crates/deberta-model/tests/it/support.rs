@@ -85,8 +85,9 @@ pub(crate) const F64: Tolerances = Tolerances {
 const ROUNDED_TO_F32: f64 = 2e-7;
 
 pub(crate) fn fixture_dir(name: &str) -> PathBuf {
+    // Also the fixtures of the tests of other crates that include this file.
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
+        .join("../deberta-model/tests/fixtures")
         .join(name)
 }
 

@@ -1,4 +1,6 @@
-//! AdamW with decoupled weight decay on a part of the parameters.
+//! AdamW with decoupled weight decay and rates by group of parameters.
+
+use std::collections::BTreeMap;
 
 use burn::module::AutodiffModule;
 use burn::optim::adaptor::OptimizerAdaptor;
@@ -12,7 +14,7 @@ use burn::tensor::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::split_by_decay;
+use super::groups::{Grouping, ParameterGroup};
 
 /// Configuration to create [`AdamW`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,8 +26,19 @@ pub struct AdamWConfig {
     pub beta_2: f64,
     /// Added to the square root of the second moment. Default: 1e-6
     pub epsilon: f64,
+    /// Divide the moments by `1 − βᵗ`, without which the first steps are longer: AdamW does, and
+    /// Microsoft's XAdam does not. Default: true
+    pub bias_correction: bool,
     /// Decoupled weight decay of everything but biases and layer norms. Default: 0.01
     pub weight_decay: f64,
+    /// Decay biases and layer norms, too. Default: false
+    pub decay_everything: bool,
+    /// Factor of the learning rate from one layer to the one below, in (0, 1], see [`Grouping`].
+    /// Default: 1
+    pub layer_rate_decay: f64,
+    /// Further factors of the learning rate by part of a parameter's path, see [`Grouping`].
+    /// Default: none
+    pub rate_factors: BTreeMap<String, f64>,
     /// Largest norm of all gradients together, `null` for no clipping. Default: 1.0
     pub max_grad_norm: Option<f64>,
 }
@@ -36,13 +49,28 @@ impl Default for AdamWConfig {
             beta_1: 0.9,
             beta_2: 0.999,
             epsilon: 1e-6,
+            bias_correction: true,
             weight_decay: 0.01,
+            decay_everything: false,
+            layer_rate_decay: 1.0,
+            rate_factors: BTreeMap::new(),
             max_grad_norm: Some(1.0),
         }
     }
 }
 
 impl AdamWConfig {
+    /// The optimiser that Microsoft fine-tuned with, as its scripts call it.
+    ///
+    /// Reference: `XAdam` in microsoft/DeBERTa `optims/xadam.py`, with the defaults of
+    /// `optims/args.py`.
+    pub fn xadam() -> Self {
+        Self {
+            bias_correction: false,
+            ..Self::default()
+        }
+    }
+
     /// Initialize a new [optimiser](AdamW).
     ///
     /// `max_grad_norm` is not its business: clipping happens before, see
@@ -51,6 +79,11 @@ impl AdamWConfig {
         AdamW {
             decayed: OptimizerAdaptor::from(self.rule(self.weight_decay)),
             undecayed: OptimizerAdaptor::from(self.rule(0.0)),
+            grouping: Grouping {
+                decay_everything: self.decay_everything,
+                layer_rate_decay: self.layer_rate_decay,
+                rate_factors: self.rate_factors.clone(),
+            },
         }
     }
 
@@ -59,42 +92,62 @@ impl AdamWConfig {
             beta_1: self.beta_1,
             beta_2: self.beta_2,
             epsilon: self.epsilon,
+            bias_correction: self.bias_correction,
             weight_decay,
         }
     }
 }
 
-/// AdamW with two groups of parameters: decayed, and biases and layer norms, which are not.
+/// AdamW with groups of parameters: decayed and not, each with its factor of the learning rate.
 ///
-/// See [`AdamWRule`] for the formula and [`split_by_decay`] for the groups.
+/// See [`AdamWRule`] for the formula and [`Grouping`] for the groups.
 #[derive(Clone)]
 pub struct AdamW<M: AutodiffModule<B>, B: AutodiffBackend> {
     decayed: OptimizerAdaptor<AdamWRule, M, B>,
     undecayed: OptimizerAdaptor<AdamWRule, M, B>,
+    grouping: Grouping,
 }
 
-/// State of one of the two groups.
+/// State of the decayed or of the other parameters.
 type GroupRecord<M, B> = <OptimizerAdaptor<AdamWRule, M, B> as Optimizer<M, B>>::Record;
+
+impl<M: AutodiffModule<B>, B: AutodiffBackend> AdamW<M, B> {
+    fn rule_for(&mut self, decayed: bool) -> &mut OptimizerAdaptor<AdamWRule, M, B> {
+        match decayed {
+            true => &mut self.decayed,
+            false => &mut self.undecayed,
+        }
+    }
+}
 
 impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamW<M, B> {
     type Record = (GroupRecord<M, B>, GroupRecord<M, B>);
 
     fn step(&mut self, lr: LearningRate, module: M, grads: GradientsParams) -> M {
-        let (decayed, undecayed) = split_by_decay(&module, grads);
-        let module = self.decayed.step(lr, module, decayed);
-        self.undecayed.step(lr, module, undecayed)
+        let groups = self.grouping.split(&module, grads);
+        // A parameter without a gradient is left alone, so the groups can follow one another.
+        groups.into_iter().fold(module, |module, group| {
+            let rule = self.rule_for(group.decayed);
+            rule.step(lr * group.rate, module, group.grads)
+        })
     }
 
     fn step_multi(&mut self, lr: LearningRate, module: M, grads: MultiGradientsParams) -> M {
-        let mut decayed = MultiGradientsParams::default();
-        let mut undecayed = MultiGradientsParams::default();
+        let mut groups: Vec<(bool, f64, MultiGradientsParams)> = Vec::new();
         for (grads, device) in grads.grads {
-            let split = split_by_decay(&module, grads);
-            decayed.grads.push((split.0, device));
-            undecayed.grads.push((split.1, device));
+            let split = self.grouping.split(&module, grads);
+            for ParameterGroup { decayed, rate, grads } in split {
+                let known = groups.iter().position(|it| (it.0, it.1) == (decayed, rate));
+                let group = known.unwrap_or_else(|| {
+                    groups.push((decayed, rate, MultiGradientsParams::default()));
+                    groups.len() - 1
+                });
+                groups[group].2.grads.push((grads, device));
+            }
         }
-        let module = self.decayed.step_multi(lr, module, decayed);
-        self.undecayed.step_multi(lr, module, undecayed)
+        groups.into_iter().fold(module, |module, (decayed, rate, grads)| {
+            self.rule_for(decayed).step_multi(lr * rate, module, grads)
+        })
     }
 
     fn to_record(&self) -> Self::Record {
@@ -105,6 +158,7 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamW<M, B> {
         Self {
             decayed: self.decayed.load_record(decayed),
             undecayed: self.undecayed.load_record(undecayed),
+            grouping: self.grouping,
         }
     }
 }
@@ -117,6 +171,8 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamW<M, B> {
 /// θ ← (1 − lr·λ) θ − lr · m̂ / (√v̂ + ε)        m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
 /// ```
 ///
+/// Without the correction of the bias, `m̂ = m` and `v̂ = v`.
+///
 /// Burn's own AdamW computes `1 − β₂ᵗ` in 32 bits, which is off by 3e-5 after a few hundred
 /// steps; here the corrections are computed on the host in 64 bits and folded into two scalars.
 ///
@@ -126,7 +182,20 @@ pub struct AdamWRule {
     beta_1: f64,
     beta_2: f64,
     epsilon: f64,
+    bias_correction: bool,
     weight_decay: f64,
+}
+
+impl AdamWRule {
+    /// `1 − β₁ᵗ` and `√(1 − β₂ᵗ)` after `steps` updates.
+    fn corrections(&self, steps: usize) -> (f64, f64) {
+        if !self.bias_correction {
+            return (1.0, 1.0);
+        }
+        let steps = steps as f64;
+        let second = 1.0 - self.beta_2.powf(steps);
+        (1.0 - self.beta_1.powf(steps), second.sqrt())
+    }
 }
 
 /// State of [`AdamWRule`] for one tensor.
@@ -166,9 +235,7 @@ impl<B: Backend> SimpleOptimizer<B> for AdamWRule {
         };
 
         // m̂ / (√v̂ + ε)  =  (√c₂ / c₁) · m / (√v + ε √c₂)   with  cᵢ = 1 − βᵢᵗ.
-        let steps = state.steps as f64;
-        let correction_1 = 1.0 - self.beta_1.powf(steps);
-        let correction_2 = (1.0 - self.beta_2.powf(steps)).sqrt();
+        let (correction_1, correction_2) = self.corrections(state.steps);
         let denominator = state
             .second
             .clone()

@@ -1,5 +1,6 @@
-//! Which parameters are decayed, decided from the module tree.
+//! Parameter groups, decided from the module tree.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
@@ -9,35 +10,124 @@ use burn::tensor::{Tensor, backend::AutodiffBackend};
 /// Parameter names that are never decayed, wherever they occur.
 const UNDECAYED_NAMES: [&str; 3] = ["bias", "gamma", "beta"];
 
-/// Splits gradients into those of decayed parameters and those of the others.
+/// How the parameters of a network differ in decay and rate.
 ///
-/// Biases and everything inside a layer norm are not decayed. The decision is taken from the
-/// path of the parameter in `module`, so it survives the loading of a record, which changes the
-/// ids of the parameters.
-///
-/// Reference: `no_decay` in microsoft/DeBERTa `optims/args.py`.
-///
-/// # Arguments
-///
-/// - `module`: the module that the gradients belong to
-/// - `grads`: gradients by parameter id
-///
-/// # Returns
-///
-/// The gradients of decayed parameters, then the gradients of all others.
-pub fn split_by_decay<B: AutodiffBackend, M: AutodiffModule<B>>(
-    module: &M,
-    grads: GradientsParams,
-) -> (GradientsParams, GradientsParams) {
-    let mut splitter = Splitter::<B> {
-        path: Vec::new(),
-        rest: grads,
-        decayed: GradientsParams::new(),
-        undecayed: GradientsParams::new(),
-        backend: PhantomData,
-    };
-    module.visit(&mut splitter);
-    (splitter.decayed, splitter.undecayed)
+/// Decisions are taken from the path of a parameter in the module tree, so they survive the loading
+/// of a record, which changes the ids of the parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grouping {
+    /// Decay biases and layer norms, too.
+    pub decay_everything: bool,
+    /// Factor of the rate from one layer to the one below, 1 for the same rate everywhere.
+    ///
+    /// ```text
+    /// rate of layer i of n = d^(n − i)      embeddings: d^(n + 1)      all else, also the head: 1
+    /// ```
+    ///
+    /// Reference: Clark et al., ELECTRA, <https://arxiv.org/abs/2003.10555>, Appendix B.
+    pub layer_rate_decay: f64,
+    /// Further factors by part of the path, such as `classifier` or `deberta.embeddings`; the
+    /// longest part that fits counts. 0 freezes.
+    pub rate_factors: BTreeMap<String, f64>,
+}
+
+/// Gradients of the parameters that are treated alike.
+#[derive(Debug)]
+pub struct ParameterGroup {
+    /// Whether the parameters are decayed.
+    pub decayed: bool,
+    /// Factor of the learning rate.
+    pub rate: f64,
+    /// Gradients by parameter id.
+    pub grads: GradientsParams,
+}
+
+/// Where a parameter is in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Embeddings,
+    Layer(i32),
+    Elsewhere,
+}
+
+impl Grouping {
+    /// Splits gradients into groups, in the order of the module tree.
+    ///
+    /// Biases and everything inside a layer norm are not decayed, unless all is.
+    ///
+    /// Reference: `no_decay` in microsoft/DeBERTa `optims/args.py`.
+    ///
+    /// # Arguments
+    ///
+    /// - `module`: the module that the gradients belong to
+    /// - `grads`: gradients by parameter id
+    pub fn split<B: AutodiffBackend, M: AutodiffModule<B>>(
+        &self,
+        module: &M,
+        grads: GradientsParams,
+    ) -> Vec<ParameterGroup> {
+        let mut splitter = Splitter::<B> {
+            grouping: self,
+            path: Vec::new(),
+            rest: grads,
+            layers: 0,
+            groups: Vec::new(),
+            backend: PhantomData,
+        };
+        module.visit(&mut splitter);
+        let layers = splitter.layers;
+        let group = |(key, grads): (Key, GradientsParams)| ParameterGroup {
+            decayed: key.decayed,
+            rate: key.factor * self.rate_at(key.depth, layers),
+            grads,
+        };
+        splitter.groups.into_iter().map(group).collect()
+    }
+
+    fn rate_at(&self, depth: Depth, layers: i32) -> f64 {
+        match depth {
+            Depth::Embeddings => self.layer_rate_decay.powi(layers + 1),
+            Depth::Layer(index) => self.layer_rate_decay.powi(layers - index),
+            Depth::Elsewhere => 1.0,
+        }
+    }
+
+    fn key(&self, path: &[(String, String)]) -> Key {
+        let depth = match self.layer_rate_decay {
+            1.0 => Depth::Elsewhere,
+            _ => depth(path),
+        };
+        Key {
+            decayed: self.decay_everything || is_decayed(path),
+            depth,
+            factor: self.factor(path),
+        }
+    }
+
+    fn factor(&self, path: &[(String, String)]) -> f64 {
+        let names: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
+        let fits = |part: &str| {
+            let part: Vec<&str> = part.split('.').collect();
+            names.windows(part.len()).any(|window| window == part)
+        };
+        let fitting = self.rate_factors.iter().filter(|(part, _)| fits(part));
+        fitting
+            .max_by_key(|(part, _)| part.len())
+            .map_or(1.0, |(_, factor)| *factor)
+    }
+}
+
+/// Where the parameter at the end of `path` is.
+fn depth(path: &[(String, String)]) -> Depth {
+    let layer = path.windows(2).find_map(|pair| match pair[0].0.as_str() {
+        "layers" => pair[1].0.parse().ok(),
+        _ => None,
+    });
+    match layer {
+        Some(index) => Depth::Layer(index),
+        None if path.iter().any(|(name, _)| name == "embeddings") => Depth::Embeddings,
+        None => Depth::Elsewhere,
+    }
 }
 
 /// Tells whether the parameter at the end of `path` is decayed.
@@ -53,15 +143,24 @@ fn is_decayed(path: &[(String, String)]) -> bool {
     !named_so && !in_layer_norm
 }
 
-struct Splitter<B: AutodiffBackend> {
+/// What the parameters of a group have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Key {
+    decayed: bool,
+    depth: Depth,
+    factor: f64,
+}
+
+struct Splitter<'a, B: AutodiffBackend> {
+    grouping: &'a Grouping,
     path: Vec<(String, String)>,
     rest: GradientsParams,
-    decayed: GradientsParams,
-    undecayed: GradientsParams,
+    layers: i32,
+    groups: Vec<(Key, GradientsParams)>,
     backend: PhantomData<B>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Splitter<B> {
+impl<B: AutodiffBackend> ModuleVisitor<B> for Splitter<'_, B> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.push((name.to_owned(), container_type.to_owned()));
     }
@@ -71,15 +170,20 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Splitter<B> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let key = self.grouping.key(&self.path);
+        if let Depth::Layer(index) = key.depth {
+            self.layers = self.layers.max(index + 1);
+        }
         let Some(grad) = self.rest.remove::<B::InnerBackend, D>(param.id) else {
             return;
         };
-        let group = if is_decayed(&self.path) {
-            &mut self.decayed
-        } else {
-            &mut self.undecayed
-        };
-        group.register::<B::InnerBackend, D>(param.id, grad);
+        let known = self.groups.iter().position(|(it, _)| *it == key);
+        let group = known.unwrap_or_else(|| {
+            self.groups.push((key, GradientsParams::new()));
+            self.groups.len() - 1
+        });
+        let grads = &mut self.groups[group].1;
+        grads.register::<B::InnerBackend, D>(param.id, grad);
     }
 }
 
@@ -88,29 +192,105 @@ mod tests {
     use super::*;
     use crate::optim::test_modules::Block;
     use burn::backend::{Autodiff, Flex};
-    use burn::tensor::Distribution;
+    use burn::module::Module;
+    use burn::tensor::{Distribution, backend::Backend};
 
     type B = Autodiff<Flex>;
 
+    fn grouping() -> Grouping {
+        Grouping {
+            decay_everything: false,
+            layer_rate_decay: 1.0,
+            rate_factors: BTreeMap::new(),
+        }
+    }
+
+    fn gradients(block: &Block<B>) -> GradientsParams {
+        let input = Tensor::random([2, 3], Distribution::Default, &Default::default());
+        GradientsParams::from_grads(block.loss(input).backward(), block)
+    }
+
     #[test]
     fn only_matrices_are_decayed() {
-        let device = Default::default();
-        let block = Block::<B>::new(3, 4, &device);
-        let input = Tensor::random([2, 3], Distribution::Default, &device);
-        let grads = GradientsParams::from_grads(block.loss(input).backward(), &block);
-        assert_eq!(grads.len(), 4);
+        let block = Block::<B>::new(3, 4, &Default::default());
+        let groups = grouping().split(&block, gradients(&block));
 
-        let (decayed, undecayed) = split_by_decay(&block, grads);
-
-        assert_eq!((decayed.len(), undecayed.len()), (1, 3));
-        assert!(decayed.get::<Flex, 2>(block.linear.weight.id).is_some());
+        let [decayed, undecayed] = &groups[..] else {
+            panic!("{groups:?}")
+        };
+        assert!(decayed.decayed && !undecayed.decayed);
+        assert_eq!((decayed.grads.len(), undecayed.grads.len()), (1, 3));
+        assert_eq!((decayed.rate, undecayed.rate), (1.0, 1.0));
+        let weight = block.linear.weight.id;
+        assert!(decayed.grads.get::<Flex, 2>(weight).is_some());
         let bias = block.linear.bias.unwrap();
-        assert!(undecayed.get::<Flex, 1>(bias.id).is_some());
-        assert!(
-            undecayed
-                .get::<Flex, 1>(block.layer_norm.gamma.id)
-                .is_some()
-        );
+        assert!(undecayed.grads.get::<Flex, 1>(bias.id).is_some());
+        let gamma = block.layer_norm.gamma.id;
+        assert!(undecayed.grads.get::<Flex, 1>(gamma).is_some());
+    }
+
+    #[test]
+    fn one_group_is_all_that_is_left_when_everything_is_decayed() {
+        let block = Block::<B>::new(3, 4, &Default::default());
+        let everything = Grouping {
+            decay_everything: true,
+            ..grouping()
+        };
+        let groups = everything.split(&block, gradients(&block));
+        assert_eq!((groups.len(), groups[0].grads.len()), (1, 4));
+    }
+
+    /// A network in miniature, with the names that matter.
+    #[derive(Module, Debug)]
+    struct Network<B: Backend> {
+        embeddings: Block<B>,
+        layers: Vec<Block<B>>,
+        classifier: Block<B>,
+    }
+
+    #[test]
+    fn rates_fall_from_the_head_to_the_embeddings() {
+        let device = Default::default();
+        let block = || Block::<B>::new(3, 3, &device);
+        let network = Network {
+            embeddings: block(),
+            layers: vec![block(), block()],
+            classifier: block(),
+        };
+        let input = Tensor::random([2, 3], Distribution::Default, &device);
+        let blocks = [&network.embeddings, &network.layers[0], &network.layers[1]];
+        let loss = blocks
+            .into_iter()
+            .fold(network.classifier.loss(input.clone()), |loss, block| {
+                loss + block.loss(input.clone())
+            });
+        let grads = GradientsParams::from_grads(loss.backward(), &network);
+
+        let layerwise = Grouping {
+            layer_rate_decay: 0.5,
+            rate_factors: [("classifier", 10.0), ("classifier.layer_norm", 0.0)]
+                .map(|(part, factor)| (part.to_owned(), factor))
+                .into(),
+            ..grouping()
+        };
+        let mut rates: Vec<_> = layerwise
+            .split(&network, grads)
+            .iter()
+            .map(|it| (it.rate, it.decayed, it.grads.len()))
+            .collect();
+        rates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let expected = [
+            (0.0, false, 2),
+            (0.125, false, 3),
+            (0.125, true, 1),
+            (0.25, false, 3),
+            (0.25, true, 1),
+            (0.5, false, 3),
+            (0.5, true, 1),
+            (10.0, false, 1),
+            (10.0, true, 1),
+        ];
+        assert_eq!(rates, expected);
     }
 
     #[track_caller]

@@ -7,7 +7,7 @@ mod shared;
 
 pub use adamw::{AdamW, AdamWConfig, AdamWRule, Moments};
 pub use clip::{clip_global_norm, global_norm};
-pub use groups::split_by_decay;
+pub use groups::{Grouping, ParameterGroup};
 pub use shared::SharedOptimizer;
 
 #[cfg(test)]

@@ -8,6 +8,11 @@
 #![allow(missing_docs, reason = "tests have names")]
 
 mod child;
+mod optim;
 mod runs;
+#[path = "../../../deberta-model/tests/it/support.rs"]
+#[allow(dead_code, unused_imports, reason = "written for the network's own tests")]
+mod support;
 mod survival;
 mod toy;
+mod trajectory;

@@ -88,6 +88,7 @@ pub(crate) fn config(steps: usize) -> PretrainConfig {
             peak_lr: 5e-3,
             warmup_steps: 4,
             decay: Decay::Linear,
+            ..ScheduleConfig::default()
         },
         run: RunConfig {
             steps,
