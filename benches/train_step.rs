@@ -43,13 +43,10 @@ fn main() {
 
 fn train_step(criterion: &mut Criterion, name: &str, config: &DebertaConfig) {
     let device = Device::default();
-    let mut objective = Some(MlmObjective::<DefaultAutodiffBackend> {
-        model: config.init_masked_lm(1, &device).unwrap(),
-    });
+    let model = config.init_masked_lm::<DefaultAutodiffBackend>(1, &device);
+    let mut objective = Some(MlmObjective::new(model.unwrap()));
     let mut optimizer = AdamWConfig::default().init();
-    let step = MlmStep {
-        micro_batches: vec![support::batch(&[SEQ_LEN; BATCH], config.vocab_size)],
-    };
+    let step = MlmStep::new(vec![support::batch(&[SEQ_LEN; BATCH], config.vocab_size)]);
 
     let mut group = criterion.benchmark_group("train_step");
     group.throughput(Throughput::Elements((BATCH * SEQ_LEN) as u64));

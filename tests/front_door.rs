@@ -95,7 +95,7 @@ fn raw_text_becomes_a_model_that_fills_masks() {
     assert!(outcome.report.completed);
     assert_eq!(outcome.baselines.len(), 3);
     let evaluation = outcome.report.evaluation.unwrap();
-    assert!(evaluation.loss_nats().is_finite() && evaluation.masked > 0);
+    assert!(evaluation.loss_nats().is_finite() && evaluation.targets > 0);
     let files = outcome.files.unwrap();
     assert!(
         fs::read_to_string(files.picture)

@@ -22,7 +22,7 @@ use deberta_data::tokenizer::Tokenize;
 use deberta_model::DebertaAutodiffBackend;
 use deberta_model::checkpoint::save_masked_lm;
 use deberta_train::report::{Baseline, ReportFiles, write_report};
-use deberta_train::run::{Display, PretrainData, PretrainOptions, RunReport, pretrain};
+use deberta_train::run::{Display, PretrainData, RunOptions, RunReport, pretrain};
 
 pub use error::PretrainError;
 pub use job::{CorpusSettings, PackingSettings, PretrainJob, TokenizerSettings};
@@ -102,7 +102,7 @@ pub fn run<B: DebertaAutodiffBackend>(
         train: shards(&train, seed, usize::MAX),
         held_out: evaluated,
     };
-    let pretrain_options = PretrainOptions {
+    let pretrain_options = RunOptions {
         run_dir: run_dir.into(),
         resume: options.resume,
         display: options.display,

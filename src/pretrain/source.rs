@@ -6,7 +6,7 @@ use deberta_data::masking::{MaskedExample, MlmMasker};
 use deberta_data::packing::PackedCorpus;
 use deberta_data::tokenizer::VocabInfo;
 use deberta_train::objective::MlmBatch;
-use deberta_train::run::{ExampleId, MlmSource, SourceError};
+use deberta_train::run::{ExampleId, ExampleSource, SourceError};
 
 /// The first examples of a packed corpus, masked as a function of seed, epoch and index.
 pub(super) struct MaskedShards {
@@ -51,7 +51,7 @@ impl MaskedShards {
     }
 }
 
-impl MlmSource for MaskedShards {
+impl ExampleSource<MlmBatch> for MaskedShards {
     fn len(&self) -> usize {
         self.len
     }

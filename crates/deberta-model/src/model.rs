@@ -115,6 +115,13 @@ impl<B: DebertaBackend> DebertaModel<B> {
         self.encoder.forward(embeddings, input.mask)
     }
 
+    /// As [`forward`](Self::forward), from the [sum](DebertaEmbeddings::sum) of the embeddings
+    /// before their layer norm, `[batch, seq_len, hidden]`: what adversarial training perturbs.
+    pub fn forward_from_sum(&self, sum: Tensor<B, 3>, mask: AttentionMask<B>) -> Tensor<B, 3> {
+        let embeddings = self.embeddings.finish(sum, mask.unseen_tokens());
+        self.encoder.forward(embeddings, mask)
+    }
+
     /// As [`forward`](Self::forward), showing inner states to `observer` on the way.
     pub fn forward_observed(
         &self,

@@ -15,6 +15,19 @@ pub mod checkpoint;
 pub mod metric;
 pub mod objective;
 pub mod optim;
+pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod schedule;
+
+#[cfg(test)]
+#[path = "../../deberta-model/tests/it/support.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unexpected_cfgs,
+    unused_macros,
+    clippy::unwrap_used,
+    reason = "written for the network's own tests"
+)]
+mod support;

@@ -305,17 +305,18 @@ pub(crate) fn assert_gradients<B: AutodiffBackend, M: AutodiffModule<B>>(
     let actual = hub_tensors::<B::InnerBackend, _>(&by_name, config).unwrap();
     let mut checked = 0;
     for key in fixture.names() {
-        let Some(name) = key
-            .strip_prefix("f64.grad.")
-            .or_else(|| key.strip_prefix("grad."))
-        else {
+        // `grad.…`, `f64.grad.…`, or with the name of a variant before it.
+        let Some((_, name)) = key.split_once("grad.") else {
             continue;
         };
         let name = rename(name);
+        let expected = fixture.floats(&key);
         let Some((_, gradient)) = actual.iter().find(|(it, _)| *it == name) else {
-            panic!("no parameter is called {name}");
+            let is_unused = expected.values.iter().all(|it| *it == 0.0);
+            assert!(is_unused, "no parameter is called {name}");
+            continue;
         };
-        assert_gradient_close(&key, gradient.clone(), &fixture.floats(&key), tolerance);
+        assert_gradient_close(&key, gradient.clone(), &expected, tolerance);
         checked += 1;
     }
     checked

@@ -24,5 +24,5 @@ mod store;
 
 pub use error::CheckpointError;
 pub use record::{decode_record, encode_record};
-pub use state::{Best, Cursor, TrainState};
+pub use state::{Best, Cursor, LossScale, TrainState};
 pub use store::{Checkpoint, CheckpointStore, Restored};

@@ -19,6 +19,12 @@ pub struct TrainState {
     pub cursor: Cursor,
     /// Best evaluation so far.
     pub best: Option<Best>,
+    /// Evaluations since the best one.
+    #[serde(default)]
+    pub evaluations_since_best: usize,
+    /// Loss scale of training in f16.
+    #[serde(default)]
+    pub loss_scale: Option<LossScale>,
 }
 
 impl TrainState {
@@ -30,17 +36,28 @@ impl TrainState {
             epoch_len,
             cursor: Cursor::default(),
             best: None,
+            evaluations_since_best: 0,
+            loss_scale: None,
         }
     }
 
     /// Notes an evaluation at the present step and tells whether it is the best so far.
-    pub fn note_evaluation(&mut self, loss_nats: f64) -> bool {
-        let improved = self.best.is_none_or(|best| loss_nats < best.loss_nats);
+    ///
+    /// - `score`: the metric that decides, larger is better; without one, or as long as none was a
+    ///   number, the loss decides
+    pub fn note_evaluation(&mut self, loss_nats: f64, score: Option<f64>) -> bool {
+        let now = Best {
+            step: self.step,
+            loss_nats,
+            score: score.filter(|it| !it.is_nan()),
+        };
+        let improved = self.best.is_none_or(|best| now.beats(&best));
+        self.evaluations_since_best = match improved {
+            true => 0,
+            false => self.evaluations_since_best + 1,
+        };
         if improved {
-            self.best = Some(Best {
-                step: self.step,
-                loss_nats,
-            });
+            self.best = Some(now);
         }
         improved
     }
@@ -67,14 +84,70 @@ impl Cursor {
     }
 }
 
-/// The evaluation with the lowest loss.
+/// The evaluation with the best metric, or with the lowest loss if no metric decides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
     /// Step at which it was made.
     pub step: usize,
-    /// Mean loss over the masked tokens, in nats.
+    /// Mean loss over the targets, in nats.
     pub loss_nats: f64,
+    /// The metric that decides.
+    #[serde(default)]
+    pub score: Option<f64>,
+}
+
+impl Best {
+    fn beats(&self, other: &Self) -> bool {
+        match (self.score, other.score) {
+            (Some(now), Some(then)) => now > then,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => self.loss_nats < other.loss_nats,
+        }
+    }
+}
+
+/// Scale of the loss in f16: halved when gradients overflow, doubled after a while without.
+///
+/// Reference: microsoft/DeBERTa `apps/args.py` and `training/trainer.py`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossScale {
+    /// The factor.
+    pub value: f64,
+    /// Steps without an overflow since it was changed.
+    pub good_steps: usize,
+}
+
+impl Default for LossScale {
+    fn default() -> Self {
+        Self {
+            value: 16384.0,
+            good_steps: 0,
+        }
+    }
+}
+
+impl LossScale {
+    /// Steps without an overflow after which the scale is doubled.
+    const GROWTH_INTERVAL: usize = 250;
+
+    /// Notes a step without an overflow.
+    pub(crate) fn note_success(&mut self) {
+        self.good_steps += 1;
+        if self.good_steps >= Self::GROWTH_INTERVAL {
+            self.value *= 2.0;
+            self.good_steps = 0;
+        }
+    }
+
+    /// Notes an overflow; `false` if the scale cannot be any smaller.
+    pub(crate) fn note_overflow(&mut self) -> bool {
+        self.value /= 2.0;
+        self.good_steps = 0;
+        self.value >= 1.0
+    }
 }
 
 #[cfg(test)]
@@ -82,29 +155,42 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Notes evaluations, each a loss with or without a metric, and tells which was best, and how
+    /// many came after it.
+    fn best_of(evaluations: &[(f64, Option<f64>)]) -> (usize, usize) {
+        let mut state = TrainState::start(1, 10);
+        for (step, (loss_nats, score)) in evaluations.iter().enumerate() {
+            state.step = step;
+            let improved = state.note_evaluation(*loss_nats, *score);
+            assert_eq!(improved, state.best.unwrap().step == step);
+        }
+        (state.best.unwrap().step, state.evaluations_since_best)
+    }
+
     #[test]
     fn the_lowest_loss_is_the_best() {
-        let mut state = TrainState::start(1, 10);
-        state.step = 10;
-        assert!(state.note_evaluation(3.0));
-        state.step = 20;
-        assert!(!state.note_evaluation(3.5));
-        assert_eq!(
-            state.best,
-            Some(Best {
-                step: 10,
-                loss_nats: 3.0
-            })
-        );
-        state.step = 30;
-        assert!(state.note_evaluation(2.0));
-        assert_eq!(
-            state.best,
-            Some(Best {
-                step: 30,
-                loss_nats: 2.0
-            })
-        );
+        assert_eq!(best_of(&[(3.0, None), (3.5, None), (3.0, None)]), (0, 2));
+        assert_eq!(best_of(&[(3.0, None), (3.5, None), (2.0, None)]), (2, 0));
+    }
+
+    #[test]
+    fn the_highest_metric_is_the_best_whatever_the_loss() {
+        assert_eq!(best_of(&[(3.0, Some(0.5)), (9.0, Some(0.6)), (1.0, Some(0.55))]), (1, 1));
+        let nan = Some(f64::NAN);
+        assert_eq!(best_of(&[(3.0, nan), (3.0, nan), (3.0, Some(-1.0)), (3.0, nan)]), (2, 1));
+    }
+
+    #[test]
+    fn the_loss_scale_follows_overflows() {
+        let mut scale = LossScale::default();
+        assert!(scale.note_overflow());
+        assert_eq!(scale.value, 8192.0);
+        for _ in 0..250 {
+            scale.note_success();
+        }
+        assert_eq!((scale.value, scale.good_steps), (16384.0, 0));
+        assert!((0..14).all(|_| scale.note_overflow()));
+        assert!(!scale.note_overflow(), "a scale below 1 helps nobody");
     }
 
     proptest! {

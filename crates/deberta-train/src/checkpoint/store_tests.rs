@@ -56,6 +56,7 @@ fn the_newest_and_the_best_are_kept() {
         checkpoint.state.best = Some(Best {
             step: step.min(2),
             loss_nats: 1.0,
+            score: None,
         });
         store.save(&checkpoint).unwrap();
     }

@@ -2,6 +2,8 @@
 
 mod position;
 mod quantity;
+mod score;
 
 pub use position::StepMetric;
 pub use quantity::{Quantity, TallyMetric};
+pub use score::ScoreMetric;

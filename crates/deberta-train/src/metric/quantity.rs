@@ -7,14 +7,16 @@ use burn::train::metric::{
     NumericEntry, SerializedEntry,
 };
 
-use crate::objective::Tally;
+use crate::objective::{Reading, Tally};
 
 /// Which number a [`TallyMetric`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
-    /// Mean loss of a masked token, in nats.
+    /// Mean loss of a target, in nats.
     Loss,
-    /// Share of masked tokens predicted correctly.
+    /// Mean penalty of adversarial training.
+    Penalty,
+    /// Share of targets predicted correctly.
     Accuracy,
     /// Exponential of the mean loss.
     Perplexity,
@@ -25,10 +27,21 @@ pub enum Quantity {
 }
 
 impl Quantity {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Loss,
+        Self::Penalty,
+        Self::Accuracy,
+        Self::Perplexity,
+        Self::TokensPerSecond,
+        Self::GradientNorm,
+    ];
+
     /// Name on the dashboard, and in lower case with underscores in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Loss => "Loss",
+            Self::Penalty => "Penalty",
             Self::Accuracy => "Accuracy",
             Self::Perplexity => "Perplexity",
             Self::TokensPerSecond => "Tokens Per Second",
@@ -39,6 +52,7 @@ impl Quantity {
     fn of(self, tally: &Tally) -> f64 {
         match self {
             Self::Loss => tally.loss_nats(),
+            Self::Penalty => tally.penalty(),
             Self::Accuracy => tally.accuracy(),
             Self::Perplexity => tally.perplexity(),
             Self::TokensPerSecond => tally.tokens_per_second(),
@@ -74,7 +88,7 @@ impl TallyMetric {
     fn entry(&self, tally: &Tally) -> NumericEntry {
         NumericEntry::Aggregated {
             aggregated_value: self.quantity.of(tally),
-            count: tally.masked,
+            count: tally.targets,
         }
     }
 }
@@ -124,9 +138,9 @@ impl Numeric for TallyMetric {
     }
 }
 
-impl Adaptor<Tally> for Tally {
+impl Adaptor<Tally> for Reading {
     fn adapt(&self) -> Tally {
-        *self
+        self.tally
     }
 }
 
@@ -150,12 +164,14 @@ mod tests {
         let mut metric = TallyMetric::new(Quantity::Perplexity);
         let first = Tally {
             loss_sum: 2.0,
-            masked: 1,
+            weight: 1.0,
+            targets: 1,
             ..Tally::default()
         };
         let second = Tally {
             loss_sum: 3.0,
-            masked: 3,
+            weight: 3.0,
+            targets: 3,
             ..Tally::default()
         };
         metric.update(&first, &metadata());

@@ -1,4 +1,8 @@
-//! A collated batch on the host.
+//! A collated batch of masked sequences on the host, and how sequences get to the device.
+
+use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
+use deberta_model::DebertaInput;
+use deberta_model::attention::AttentionMask;
 
 /// Masked sequences of one micro-batch.
 #[derive(Debug, Clone)]
@@ -15,4 +19,35 @@ pub struct MlmBatch {
     pub masked_positions: Vec<Vec<u32>>,
     /// Their ids before masking.
     pub labels: Vec<Vec<u32>>,
+}
+
+/// Copies padded sequences to the device; without padding there is no mask.
+///
+/// - `input_ids`: ids, row by row, each row `seq_len` long
+/// - `lengths`: real tokens of each sequence
+pub(super) fn sequences<B: Backend>(
+    input_ids: &[i32],
+    lengths: &[usize],
+    seq_len: usize,
+    device: &B::Device,
+) -> DebertaInput<B> {
+    let shape = [lengths.len(), seq_len];
+    let padded = lengths.iter().any(|length| *length < seq_len);
+    let mask = if padded {
+        let mask_pad: Vec<bool> = lengths
+            .iter()
+            .flat_map(|length| (0..seq_len).map(move |column| column >= *length))
+            .collect();
+        AttentionMask::Padding(Tensor::<B, 2, Bool>::from_data(
+            TensorData::new(mask_pad, shape),
+            device,
+        ))
+    } else {
+        AttentionMask::Full
+    };
+    let input_ids = TensorData::new(input_ids.to_vec(), shape);
+    DebertaInput {
+        mask,
+        ..DebertaInput::new(Tensor::from_data(input_ids, device))
+    }
 }

@@ -1,17 +1,14 @@
 //! Masked language modelling, with gradients accumulated over micro-batches.
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Bool, Int, Tensor, TensorData, Transaction, backend::Backend};
-use burn::train::metric::ItemLazy;
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
-use deberta_model::attention::AttentionMask;
 use deberta_model::heads::masked_lm::{MaskedTokens, token_losses};
-use deberta_model::{
-    DebertaAutodiffBackend, DebertaBackend, DebertaForMaskedLm, DebertaInput, MaskedLmInput,
-};
+use deberta_model::{DebertaAutodiffBackend, DebertaBackend, DebertaForMaskedLm, MaskedLmInput};
 
-use super::{MlmBatch, StepOutput, Tally};
+use super::accumulate::accumulate;
+use super::batch::sequences;
+use super::{MlmBatch, Objective, Precision, Step, StepSums, Tally};
 
 /// Trains a [masked language model](DebertaForMaskedLm) to restore masked tokens.
 ///
@@ -29,163 +26,97 @@ use super::{MlmBatch, StepOutput, Tally};
 pub struct MlmObjective<B: Backend> {
     /// The network.
     pub model: DebertaForMaskedLm<B>,
+    #[module(skip)]
+    precision: Precision,
 }
 
-/// The micro-batches of one update.
-#[derive(Debug, Clone)]
-pub struct MlmStep {
-    /// Each goes forward and backward on its own.
-    pub micro_batches: Vec<MlmBatch>,
-}
-
-impl MlmStep {
-    fn masked_tokens(&self) -> usize {
-        self.micro_batches.iter().map(masked_tokens).sum()
-    }
-}
-
-/// Sums over the tokens of a step, still on the device.
-#[derive(Debug, Clone)]
-pub struct MlmOutput<B: Backend> {
-    /// Cross-entropy summed over the masked tokens, `[1]`.
-    loss_sum: Tensor<B, 1>,
-    /// Correct predictions, `[1]`.
-    correct: Tensor<B, 1, Int>,
-    /// Mean norm of the gradients, `[1]`.
-    grad_norm: Tensor<B, 1>,
-    masked: usize,
-    tokens: usize,
-    seconds: f64,
-}
-
-impl<B: Backend> MlmOutput<B> {
-    fn empty(device: &B::Device) -> Self {
-        Self {
-            loss_sum: Tensor::zeros([1], device),
-            correct: Tensor::zeros([1], device),
-            grad_norm: Tensor::zeros([1], device),
-            masked: 0,
-            tokens: 0,
-            seconds: 0.0,
-        }
-    }
-}
-
-impl<B: Backend> StepOutput<B> for MlmOutput<B> {
-    fn merge(self, later: Self) -> Self {
-        Self {
-            loss_sum: self.loss_sum + later.loss_sum,
-            correct: self.correct + later.correct,
-            grad_norm: later.grad_norm,
-            masked: self.masked + later.masked,
-            tokens: self.tokens + later.tokens,
-            seconds: self.seconds + later.seconds,
-        }
-    }
-
-    fn with_pace(self, seconds: f64, grad_norm: Tensor<B, 1>) -> Self {
-        Self {
-            seconds,
-            grad_norm,
-            ..self
-        }
-    }
-}
-
-impl<B: Backend> ItemLazy for MlmOutput<B> {
-    type ItemSync = Tally;
-
-    /// Reads all sums in one transfer.
-    fn sync(self) -> Tally {
-        let data = Transaction::default()
-            .register(self.loss_sum)
-            .register(self.correct)
-            .register(self.grad_norm)
-            .execute();
-        let first = |data: &TensorData| data.iter::<f64>().next();
-        let mut values = data.iter().map(|data| first(data).unwrap_or(f64::NAN));
-        let mut value = || values.next().unwrap_or(f64::NAN);
-        Tally {
-            loss_sum: value(),
-            correct: value() as usize,
-            grad_norm: value(),
-            masked: self.masked,
-            tokens: self.tokens,
-            seconds: self.seconds,
-        }
-    }
-}
+/// The micro-batches of one update of a masked language model.
+pub type MlmStep = Step<MlmBatch>;
 
 impl<B: DebertaBackend> MlmObjective<B> {
-    /// Cross-entropy of each masked token of a batch, and the sums to report.
-    ///
-    /// `None` if nothing is masked.
-    fn forward(&self, batch: &MlmBatch) -> Option<(Tensor<B, 1>, Tensor<B, 1, Int>)> {
-        if masked_tokens(batch) == 0 {
-            return None;
+    /// Trains with every number in the type of the parameters.
+    pub fn new(model: DebertaForMaskedLm<B>) -> Self {
+        Self {
+            model,
+            precision: Precision::Full,
         }
-        let device = self.devices().first().cloned().unwrap_or_default();
-        let labels = batch.labels.concat();
-        let labels = Tensor::from_data(TensorData::from(labels.as_slice()), &device);
-
-        let logits = self.model.forward(input(batch, &device));
-        let predictions = logits.clone().detach().argmax(1).squeeze_dim::<1>(1);
-        let correct = predictions.equal(labels.clone()).int().sum();
-        Some((token_losses(logits, labels), correct))
     }
+
+    /// Computes in `precision`; the parameters keep their type.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    fn device(&self) -> B::Device {
+        self.devices().first().cloned().unwrap_or_default()
+    }
+}
+
+/// Cross-entropy summed over the masked tokens of a batch, and what to report.
+///
+/// `None` if nothing is masked.
+fn forward<B: DebertaBackend>(
+    model: &DebertaForMaskedLm<B>,
+    batch: &MlmBatch,
+    device: &B::Device,
+) -> Option<(Tensor<B, 1>, StepSums<B>)> {
+    let masked = masked_tokens(batch);
+    if masked == 0 {
+        return None;
+    }
+    let labels = batch.labels.concat();
+    let labels = Tensor::from_data(TensorData::from(labels.as_slice()), device);
+
+    let logits = model.forward(input(batch, device));
+    let predictions = logits.clone().detach().argmax(1).squeeze_dim::<1>(1);
+    let loss_sum = token_losses(logits, labels.clone()).sum();
+    let sums = StepSums {
+        loss_sum: loss_sum.clone().detach(),
+        correct: predictions.equal(labels).int().sum(),
+        host: Tally {
+            weight: masked as f64,
+            targets: masked,
+            tokens: batch.lengths.iter().sum(),
+            ..Tally::default()
+        },
+        ..StepSums::empty(device)
+    };
+    Some((loss_sum, sums))
 }
 
 impl<B: DebertaAutodiffBackend> TrainStep for MlmObjective<B> {
     type Input = MlmStep;
-    type Output = MlmOutput<B::InnerBackend>;
+    type Output = StepSums<B::InnerBackend>;
 
     /// A step without any masked token has no gradients and changes nothing.
     fn step(&self, step: MlmStep) -> TrainOutput<Self::Output> {
-        let device = self.devices().first().cloned().unwrap_or_default();
-        let total = step.masked_tokens() as f64;
-        let mut accumulator = GradientsAccumulator::<Self>::new();
-        let mut sums = MlmOutput::empty(&device);
-        for batch in &step.micro_batches {
-            let Some((losses, correct)) = self.forward(batch) else {
-                continue;
-            };
-            let loss_sum = losses.sum();
-            let output = MlmOutput {
-                loss_sum: loss_sum.clone().inner(),
-                correct: correct.inner(),
-                masked: masked_tokens(batch),
-                tokens: batch.lengths.iter().sum(),
-                ..MlmOutput::empty(&device)
-            };
-            sums = sums.merge(output);
-            let grads = loss_sum.div_scalar(total).backward();
-            accumulator.accumulate(self, GradientsParams::from_grads(grads, self));
-        }
-        TrainOutput {
-            grads: accumulator.grads(),
-            item: sums,
-        }
+        let device = self.device();
+        let total: usize = step.micro_batches.iter().map(masked_tokens).sum();
+        let model = self.precision.compute_copy(&self.model, &device);
+        accumulate(&self.model, &model, &step, &device, |batch| {
+            let (loss_sum, sums) = forward(&model, batch, &device)?;
+            Some((loss_sum.div_scalar(total as f64), sums))
+        })
     }
 }
 
 impl<B: DebertaBackend> InferenceStep for MlmObjective<B> {
     type Input = MlmBatch;
-    type Output = MlmOutput<B>;
+    type Output = StepSums<B>;
 
-    fn step(&self, batch: MlmBatch) -> MlmOutput<B> {
-        let device = self.devices().first().cloned().unwrap_or_default();
-        let empty = MlmOutput::empty(&device);
-        match self.forward(&batch) {
-            None => empty,
-            Some((losses, correct)) => MlmOutput {
-                loss_sum: losses.sum(),
-                correct,
-                masked: masked_tokens(&batch),
-                tokens: batch.lengths.iter().sum(),
-                ..empty
-            },
+    fn step(&self, batch: MlmBatch) -> StepSums<B> {
+        let device = self.device();
+        let model = self.precision.compute_copy(&self.model, &device);
+        match forward(&model, &batch, &device) {
+            None => StepSums::empty(&device),
+            Some((_, sums)) => sums,
         }
     }
+}
+
+impl<B: DebertaAutodiffBackend> Objective<B> for MlmObjective<B> {
+    type Batch = MlmBatch;
+    type Evaluation = StepSums<B::InnerBackend>;
 }
 
 fn masked_tokens(batch: &MlmBatch) -> usize {
@@ -194,28 +125,8 @@ fn masked_tokens(batch: &MlmBatch) -> usize {
 
 /// Copies a batch to the device.
 fn input<B: Backend>(batch: &MlmBatch, device: &B::Device) -> MaskedLmInput<B> {
-    let shape = [batch.batch, batch.seq_len];
-    let input_ids = TensorData::new(batch.input_ids.clone(), shape);
-    let padded = batch.lengths.iter().any(|length| *length < batch.seq_len);
-    let mask = if padded {
-        let columns = 0..batch.seq_len;
-        let mask_pad: Vec<bool> = batch
-            .lengths
-            .iter()
-            .flat_map(|length| columns.clone().map(move |column| column >= *length))
-            .collect();
-        AttentionMask::Padding(Tensor::<B, 2, Bool>::from_data(
-            TensorData::new(mask_pad, shape),
-            device,
-        ))
-    } else {
-        AttentionMask::Full
-    };
     MaskedLmInput {
-        tokens: DebertaInput {
-            mask,
-            ..DebertaInput::new(Tensor::from_data(input_ids, device))
-        },
+        tokens: sequences(&batch.input_ids, &batch.lengths, batch.seq_len, device),
         masked: MaskedTokens::new(&batch.masked_positions, batch.seq_len, device),
     }
 }
@@ -225,7 +136,8 @@ mod tests {
     use super::*;
     use burn::backend::{Autodiff, Flex};
     use burn::module::{ModuleVisitor, Param};
-    use burn::optim::Optimizer;
+    use burn::optim::{GradientsParams, Optimizer};
+    use burn::train::metric::ItemLazy;
     use deberta_model::DebertaConfig;
 
     use crate::optim::AdamWConfig;
@@ -237,9 +149,7 @@ mod tests {
 
     fn objective() -> MlmObjective<B> {
         let config = DebertaConfig::v3(VOCAB, 16, 2, 2).without_dropout();
-        MlmObjective {
-            model: config.init_masked_lm(3, &Default::default()).unwrap(),
-        }
+        MlmObjective::new(config.init_masked_lm(3, &Default::default()).unwrap())
     }
 
     /// A batch of the given rows of an endless text, with 1 to 4 masked tokens per row.
@@ -283,10 +193,10 @@ mod tests {
                 }
             }
         }
-        let output = TrainStep::step(objective, MlmStep { micro_batches });
+        let output = TrainStep::step(objective, Step::new(micro_batches));
         let mut collector = Collector(output.grads, Vec::new());
         objective.visit(&mut collector);
-        (collector.1, output.item.sync())
+        (collector.1, output.item.sync().tally)
     }
 
     #[test]
@@ -311,7 +221,7 @@ mod tests {
         }
         assert!((whole_tally.loss_nats() - parts_tally.loss_nats()).abs() < 1e-6);
         assert_eq!(
-            (whole_tally.masked, whole_tally.tokens),
+            (whole_tally.targets, whole_tally.tokens),
             (20, 8 * SEQ_LEN - 7)
         );
         assert_eq!(parts_tally.correct, whole_tally.correct);
@@ -336,9 +246,9 @@ mod tests {
             correct += usize::from(row[label as usize] == best);
         }
         let tally = InferenceStep::step(&burn::module::AutodiffModule::valid(&objective), batch);
-        let tally = tally.sync();
+        let tally = tally.sync().tally;
         assert!((tally.loss_sum - loss_sum).abs() < 1e-4);
-        assert_eq!((tally.correct, tally.masked), (correct, 11));
+        assert_eq!((tally.correct, tally.targets), (correct, 11));
         assert!(
             (tally.loss_nats() - (VOCAB as f64).ln()).abs() < 0.3,
             "untrained is uniform"
@@ -353,7 +263,7 @@ mod tests {
         let (gradients, tally) = gradients(&objective(), vec![unmasked]);
 
         assert!(gradients.is_empty());
-        assert_eq!((tally.masked, tally.loss_sum), (0, 0.0));
+        assert_eq!((tally.targets, tally.loss_sum), (0, 0.0));
     }
 
     #[test]
@@ -362,11 +272,8 @@ mod tests {
         let mut optimizer = AdamWConfig::default().init::<B, MlmObjective<B>>();
         let mut tally = Tally::default();
         for _ in 0..150 {
-            let step = MlmStep {
-                micro_batches: vec![batch(0..4)],
-            };
-            let output = TrainStep::step(&objective, step);
-            tally = output.item.sync();
+            let output = TrainStep::step(&objective, Step::new(vec![batch(0..4)]));
+            tally = output.item.sync().tally;
             objective = optimizer.step(1e-2, objective, output.grads);
         }
         assert!(
@@ -374,6 +281,6 @@ mod tests {
             "the loss is still {}",
             tally.loss_nats()
         );
-        assert_eq!(tally.correct, tally.masked);
+        assert_eq!(tally.correct, tally.targets);
     }
 }

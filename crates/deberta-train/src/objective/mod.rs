@@ -1,26 +1,73 @@
 //! What is trained on: losses, and what they report.
 
+mod accumulate;
 mod batch;
 mod mlm;
+mod precision;
+mod sift;
+mod sums;
 mod tally;
+mod task;
 
 pub use batch::MlmBatch;
-pub use mlm::{MlmObjective, MlmOutput, MlmStep};
-pub use tally::Tally;
+pub use mlm::{MlmObjective, MlmStep};
+pub use precision::Precision;
+pub use sift::{Ascent, Ball, BallNorm, Divergence, Perturbed, SiftConfig};
+pub use sums::StepSums;
+pub use tally::{Reading, Scores, Tally};
+pub use task::{
+    ExampleLogits, LossConfig, Rows, Targets, TaskBatch, TaskEvaluation, TaskNetwork,
+    TaskObjective, TaskSettings, TrainableNetwork,
+};
 
-use burn::tensor::{Tensor, backend::Backend};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
 use burn::train::metric::ItemLazy;
+use burn::train::{InferenceStep, TrainStep};
 
-/// Output of a training or evaluation step, as the loop sees it.
-///
-/// It stays on the device; the loop adds up outputs and reads the sum every now and then.
-pub trait StepOutput<B: Backend>: ItemLazy<ItemSync = Tally> + Clone {
-    /// Adds the output of a later step or batch.
+/// The micro-batches of one update.
+#[derive(Debug, Clone)]
+pub struct Step<T> {
+    /// Each goes forward and backward on its own.
+    pub micro_batches: Vec<T>,
+    /// Multiplies the loss before the backward pass and divides the gradients after it, so that
+    /// small gradients survive in f16.
+    pub loss_scale: f64,
+}
+
+impl<T> Step<T> {
+    /// A step whose loss is not scaled.
+    pub fn new(micro_batches: Vec<T>) -> Self {
+        Self {
+            micro_batches,
+            loss_scale: 1.0,
+        }
+    }
+}
+
+/// What the step loop trains.
+pub trait Objective<B: AutodiffBackend>:
+    TrainStep<Input = Step<Self::Batch>, Output = StepSums<B::InnerBackend>>
+    + AutodiffModule<B, InnerModule: InferenceStep<Input = Self::Batch, Output = Self::Evaluation>>
+    + core::fmt::Display
+    + 'static
+{
+    /// A collated batch on the host.
+    type Batch: Clone + Send + 'static;
+
+    /// Output of an evaluation.
+    type Evaluation: EvaluationOutput + 'static;
+}
+
+/// Output of an evaluation, batch by batch, as the loop sees it.
+pub trait EvaluationOutput: ItemLazy<ItemSync = Reading> + Clone {
+    /// Adds the output of a later batch.
     fn merge(self, later: Self) -> Self;
 
-    /// Attaches what only the loop can know.
-    ///
-    /// - `seconds`: training time that this output covers
-    /// - `grad_norm`: mean norm of its gradients before clipping, of shape `[1]`
-    fn with_pace(self, seconds: f64, grad_norm: Tensor<B, 1>) -> Self;
+    /// Attaches metrics, to be shown.
+    fn with_scores(self, scores: Scores) -> Self;
+
+    /// What the head says about each example, in the order of the examples; empty if the objective
+    /// keeps no logits.
+    fn logits(&self) -> Vec<ExampleLogits>;
 }

@@ -1,15 +1,36 @@
 //! Sums over steps, from which every reported number follows.
 
+use std::collections::BTreeMap;
+
+/// Metrics by name, such as `accuracy`.
+pub type Scores = BTreeMap<String, f64>;
+
+/// What is read from the device at the end of a window of steps or of an evaluation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// Sums over all targets.
+    pub tally: Tally,
+    /// Metrics of the task; empty in training.
+    pub scores: Scores,
+}
+
 /// Sums over some steps or batches, on the host.
 ///
-/// Sums and not means, so that tokens count equally however they are spread over batches.
+/// Sums and not means, so that targets count equally however they are spread over batches. A target
+/// is what is predicted: a masked token, or a labelled sequence, token or span.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
-    /// Cross-entropy summed over the masked tokens, in nats.
+    /// Losses of all targets, each times its weight; in nats unless it is a squared error.
     pub loss_sum: f64,
-    /// Masked tokens.
-    pub masked: usize,
-    /// Masked tokens whose most likely prediction was right.
+    /// Weights of all targets together; each has weight 1 unless its class has another.
+    pub weight: f64,
+    /// Penalties of adversarial training, summed over rows of logits.
+    pub penalty_sum: f64,
+    /// Rows of logits, padding not counted.
+    pub rows: usize,
+    /// Targets.
+    pub targets: usize,
+    /// Targets whose most likely prediction was right.
     pub correct: usize,
     /// Tokens that went through the network, padding not counted.
     pub tokens: usize,
@@ -24,7 +45,10 @@ impl Tally {
     pub fn merge(self, later: Self) -> Self {
         Self {
             loss_sum: self.loss_sum + later.loss_sum,
-            masked: self.masked + later.masked,
+            weight: self.weight + later.weight,
+            penalty_sum: self.penalty_sum + later.penalty_sum,
+            rows: self.rows + later.rows,
+            targets: self.targets + later.targets,
             correct: self.correct + later.correct,
             tokens: self.tokens + later.tokens,
             seconds: self.seconds + later.seconds,
@@ -32,14 +56,19 @@ impl Tally {
         }
     }
 
-    /// Mean loss of a masked token in nats; not a number without any.
+    /// Mean loss of a target in nats; not a number without any.
     pub fn loss_nats(&self) -> f64 {
-        self.loss_sum / self.masked as f64
+        self.loss_sum / self.weight
     }
 
-    /// Share of masked tokens that were predicted correctly, in [0, 1].
+    /// Mean penalty of adversarial training, before its weight; not a number without rows.
+    pub fn penalty(&self) -> f64 {
+        self.penalty_sum / self.rows as f64
+    }
+
+    /// Share of targets that were predicted correctly, in [0, 1].
     pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.masked as f64
+        self.correct as f64 / self.targets as f64
     }
 
     /// Exponential of the mean loss: as good as guessing among so many tokens.
@@ -61,14 +90,16 @@ mod tests {
     fn means_weigh_tokens_not_batches() {
         let small = Tally {
             loss_sum: 4.0,
-            masked: 1,
+            weight: 1.0,
+            targets: 1,
             correct: 1,
             tokens: 10,
             ..Tally::default()
         };
         let large = Tally {
             loss_sum: 3.0,
-            masked: 3,
+            weight: 3.0,
+            targets: 3,
             correct: 0,
             tokens: 30,
             ..Tally::default()

@@ -70,7 +70,7 @@ fn facts(report: &RunReport) -> String {
 mod tests {
     use super::*;
     use crate::checkpoint::{Best, TrainState};
-    use crate::objective::Tally;
+    use crate::objective::{Scores, Tally};
     use std::time::Duration;
 
     #[test]
@@ -80,17 +80,20 @@ mod tests {
         state.best = Some(Best {
             step: 150,
             loss_nats: 1.5,
+            score: None,
         });
         let report = RunReport {
             state,
             completed: true,
             evaluation: Some(Tally {
                 loss_sum: 160.0,
-                masked: 100,
+                weight: 100.0,
+                targets: 100,
                 correct: 61,
                 ..Tally::default()
             }),
             checkpoint: "run/checkpoints/step-0000200".into(),
+            scores: Scores::new(),
             resumed_from: Some(100),
             rejected_checkpoints: Vec::new(),
             tokens: 12_000,

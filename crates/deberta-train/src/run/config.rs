@@ -5,6 +5,7 @@ use deberta_model::DebertaConfig;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
+use crate::objective::Precision;
 use crate::optim::AdamWConfig;
 use crate::schedule::ScheduleConfig;
 
@@ -37,46 +38,47 @@ impl PretrainConfig {
     pub fn validate(&self) -> Result<(), TrainError> {
         self.model.validate()?;
         self.run.validate()?;
-        let optimizer = &self.optimizer;
-        check_number(
-            "optimizer.beta_1",
-            optimizer.beta_1,
-            "at least 0 and below 1",
-            |it| (0.0..1.0).contains(&it),
-        )?;
-        check_number(
-            "optimizer.beta_2",
-            optimizer.beta_2,
-            "at least 0 and below 1",
-            |it| (0.0..1.0).contains(&it),
-        )?;
-        check_number(
-            "optimizer.epsilon",
-            optimizer.epsilon,
-            "a positive number",
-            positive,
-        )?;
-        check_number(
-            "optimizer.weight_decay",
-            optimizer.weight_decay,
-            "at least 0",
-            |it| it >= 0.0 && it.is_finite(),
-        )?;
-        if let Some(norm) = optimizer.max_grad_norm {
-            check_number(
-                "optimizer.max_grad_norm",
-                norm,
-                "a positive number",
-                positive,
-            )?;
-        }
-        check_number(
-            "schedule.peak_lr",
-            self.schedule.peak_lr,
-            "a positive number",
-            positive,
-        )
+        check_optimization(&self.optimizer, &self.schedule)
     }
+}
+
+/// Checks the numbers of optimiser and schedule.
+pub(super) fn check_optimization(
+    optimizer: &AdamWConfig,
+    schedule: &ScheduleConfig,
+) -> Result<(), TrainError> {
+    type Check = (&'static str, f64, &'static str, fn(f64) -> bool);
+    let below_1 = "at least 0 and below 1";
+    let checks: [Check; 8] = [
+        ("optimizer.beta_1", optimizer.beta_1, below_1, fraction),
+        ("optimizer.beta_2", optimizer.beta_2, below_1, fraction),
+        ("optimizer.epsilon", optimizer.epsilon, "a positive number", positive),
+        ("optimizer.weight_decay", optimizer.weight_decay, "at least 0", not_negative),
+        (
+            "optimizer.layer_rate_decay",
+            optimizer.layer_rate_decay,
+            "above 0 and at most 1",
+            |it| it > 0.0 && it <= 1.0,
+        ),
+        ("schedule.peak_lr", schedule.peak_lr, "a positive number", positive),
+        (
+            "schedule.warmup_fraction",
+            schedule.warmup_fraction.unwrap_or(0.0),
+            below_1,
+            fraction,
+        ),
+        ("schedule.end_factor", schedule.end_factor, below_1, fraction),
+    ];
+    for (field, value, expected, is_allowed) in checks {
+        check_number(field, value, expected, is_allowed)?;
+    }
+    if let Some(norm) = optimizer.max_grad_norm {
+        check_number("optimizer.max_grad_norm", norm, "a positive number", positive)?;
+    }
+    for factor in optimizer.rate_factors.values() {
+        check_number("optimizer.rate_factors", *factor, "at least 0", not_negative)?;
+    }
+    Ok(())
 }
 
 /// Length of a run, its batches, and what happens how often.
@@ -99,6 +101,13 @@ pub struct RunConfig {
     pub save_every: usize,
     /// Newest checkpoints that are kept; the best is kept besides. Default: 2
     pub keep_last: usize,
+    /// End the run after so many evaluations in a row that were not the best. Default: `null`
+    pub patience: Option<usize>,
+    /// Exchange examples among so many batches, so that sequences of a batch have similar lengths;
+    /// 0 leaves each where chance put it. Default: 0
+    pub bucket_batches: usize,
+    /// Type to compute in; parameters keep theirs. Default: full
+    pub precision: Precision,
 }
 
 impl Default for RunConfig {
@@ -112,6 +121,9 @@ impl Default for RunConfig {
             eval_every: 200,
             save_every: 200,
             keep_last: 2,
+            patience: None,
+            bucket_batches: 0,
+            precision: Precision::Full,
         }
     }
 }
@@ -122,7 +134,7 @@ impl RunConfig {
         self.batch_size * self.grad_accumulation
     }
 
-    fn validate(&self) -> Result<(), TrainError> {
+    pub(super) fn validate(&self) -> Result<(), TrainError> {
         let positive = [
             ("run.steps", self.steps),
             ("run.batch_size", self.batch_size),
@@ -131,6 +143,7 @@ impl RunConfig {
             ("run.eval_every", self.eval_every),
             ("run.save_every", self.save_every),
             ("run.keep_last", self.keep_last),
+            ("run.patience", self.patience.unwrap_or(1)),
         ];
         match positive.into_iter().find(|(_, value)| *value == 0) {
             None => Ok(()),
@@ -146,11 +159,19 @@ impl RunConfig {
     }
 }
 
-fn positive(value: f64) -> bool {
+pub(super) fn positive(value: f64) -> bool {
     value > 0.0 && value.is_finite()
 }
 
-fn check_number(
+pub(super) fn not_negative(value: f64) -> bool {
+    value >= 0.0 && value.is_finite()
+}
+
+pub(super) fn fraction(value: f64) -> bool {
+    (0.0..1.0).contains(&value)
+}
+
+pub(super) fn check_number(
     field: &'static str,
     value: f64,
     expected: &'static str,

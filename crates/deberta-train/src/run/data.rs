@@ -5,13 +5,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::objective::MlmBatch;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::backend::Backend;
 
-use super::order::EpochOrder;
+use super::order::{Buckets, EpochOrder};
 use crate::checkpoint::Cursor;
-use crate::objective::MlmStep;
+use crate::objective::Step;
 
 /// Any error of a data source.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
@@ -19,11 +18,11 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 /// Steps that are prepared ahead of the training thread.
 const STEPS_AHEAD: usize = 2;
 
-/// Masked examples, addressed by index.
+/// Examples, addressed by index and collated into batches of type `T`.
 ///
-/// The same epoch and index must give the same tokens and the same mask in every process: that
+/// The same epoch and index must give the same tokens (and the same mask) in every process: that
 /// is what lets a run continue where it was killed.
-pub trait MlmSource: Send + Sync + 'static {
+pub trait ExampleSource<T>: Send + Sync + 'static {
     /// Number of examples in an epoch.
     fn len(&self) -> usize;
 
@@ -32,12 +31,18 @@ pub trait MlmSource: Send + Sync + 'static {
         self.len() == 0
     }
 
-    /// Collates `examples` as masked in `epoch`; each comes with its epoch.
+    /// Tokens of an example, by which examples are put into batches of similar length; only asked
+    /// if the run is configured so. 0 if it is not known.
+    fn tokens(&self, _index: usize) -> usize {
+        0
+    }
+
+    /// Collates `examples`; each comes with its epoch.
     ///
     /// # Errors
     ///
     /// Whatever keeps the examples from being read.
-    fn batch(&self, examples: &[ExampleId]) -> Result<MlmBatch, SourceError>;
+    fn batch(&self, examples: &[ExampleId]) -> Result<T, SourceError>;
 }
 
 /// An example in an epoch.
@@ -87,45 +92,69 @@ impl LoaderStatus {
 /// The steps of a run from a cursor on, in the order of each epoch.
 ///
 /// Batches run across the ends of epochs, so all have the same size.
-#[derive(Clone)]
-pub(crate) struct StepLoader {
-    pub(crate) source: Arc<dyn MlmSource>,
+pub(crate) struct StepLoader<T> {
+    pub(crate) source: Arc<dyn ExampleSource<T>>,
     pub(crate) seed: u64,
     pub(crate) batch_size: usize,
     pub(crate) grad_accumulation: usize,
+    /// Batches among which examples are exchanged so that each has similar lengths; 0 for none.
+    pub(crate) bucket_batches: usize,
     pub(crate) start: Cursor,
     pub(crate) steps: usize,
     pub(crate) status: LoaderStatus,
 }
 
-impl StepLoader {
+impl<T> Clone for StepLoader<T> {
+    fn clone(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            status: self.status.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<T: Send + 'static> StepLoader<T> {
     fn examples_per_step(&self) -> usize {
         self.batch_size * self.grad_accumulation
     }
 
-    fn step(&self, step: usize) -> Result<MlmStep, SourceError> {
+    /// - `buckets`: order of the epoch that was asked for last
+    fn step(&self, step: usize, buckets: &mut Option<Buckets>) -> Result<Step<T>, SourceError> {
         let len = self.source.len();
         let first = self.start.advance(step * self.examples_per_step(), len);
         let examples: Vec<ExampleId> = (0..self.examples_per_step())
-            .map(|offset| {
-                let Cursor { epoch, position } = first.advance(offset, len);
-                let index = EpochOrder::new(len, self.seed, epoch).example(position);
-                ExampleId { epoch, index }
-            })
+            .map(|offset| self.example(first.advance(offset, len), buckets))
             .collect();
         let micro_batches: Result<Vec<_>, _> = examples
             .chunks(self.batch_size)
             .map(|examples| self.source.batch(examples))
             .collect();
-        Ok(MlmStep {
-            micro_batches: micro_batches?,
-        })
+        Ok(Step::new(micro_batches?))
+    }
+
+    fn example(&self, cursor: Cursor, buckets: &mut Option<Buckets>) -> ExampleId {
+        let Cursor { epoch, position } = cursor;
+        let order = EpochOrder::new(self.source.len(), self.seed, epoch);
+        if self.bucket_batches == 0 {
+            let index = order.example(position);
+            return ExampleId { epoch, index };
+        }
+        let known = buckets.take().filter(|it| it.epoch() == epoch);
+        let sorted = known.unwrap_or_else(|| {
+            let tokens = |index| self.source.tokens(index);
+            Buckets::new(&order, epoch, self.batch_size, self.bucket_batches, tokens)
+        });
+        let index = sorted.example(position);
+        *buckets = Some(sorted);
+        ExampleId { epoch, index }
     }
 
     /// Prepares all steps until nobody wants them any more.
-    fn prepare(&self, sender: &SyncSender<MlmStep>) {
+    fn prepare(&self, sender: &SyncSender<Step<T>>) {
+        let mut buckets = None;
         for step in 0..self.steps {
-            let Some(step) = self.status.watch(|| self.step(step)) else {
+            let Some(step) = self.status.watch(|| self.step(step, &mut buckets)) else {
                 return;
             };
             if sender.send(step).is_err() {
@@ -135,9 +164,9 @@ impl StepLoader {
     }
 }
 
-impl<B: Backend> DataLoader<B, MlmStep> for StepLoader {
+impl<B: Backend, T: Send + 'static> DataLoader<B, Step<T>> for StepLoader<T> {
     /// Starts a thread that prepares steps ahead; it ends with the iterator.
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MlmStep> + 'a> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Step<T>> + 'a> {
         let (sender, receiver) = sync_channel(STEPS_AHEAD);
         let loader = self.clone();
         std::thread::spawn(move || loader.prepare(&sender));
@@ -153,11 +182,11 @@ impl<B: Backend> DataLoader<B, MlmStep> for StepLoader {
     }
 
     /// Steps are on the host, so any device will do.
-    fn to_device(&self, _device: &B::Device) -> Arc<dyn DataLoader<B, MlmStep>> {
+    fn to_device(&self, _device: &B::Device) -> Arc<dyn DataLoader<B, Step<T>>> {
         Arc::new(self.clone())
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, MlmStep>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, Step<T>>> {
         let examples = start * self.examples_per_step();
         Arc::new(Self {
             start: self.start.advance(examples, self.source.len()),
@@ -167,54 +196,95 @@ impl<B: Backend> DataLoader<B, MlmStep> for StepLoader {
     }
 }
 
-struct StepIterator {
-    receiver: Receiver<MlmStep>,
+struct StepIterator<T> {
+    receiver: Receiver<Step<T>>,
     done: usize,
     total: usize,
 }
 
-impl Iterator for StepIterator {
-    type Item = MlmStep;
+impl<T> Iterator for StepIterator<T> {
+    type Item = Step<T>;
 
-    fn next(&mut self) -> Option<MlmStep> {
+    fn next(&mut self) -> Option<Step<T>> {
         let step = self.receiver.recv().ok()?;
         self.done += 1;
         Some(step)
     }
 }
 
-impl DataLoaderIterator<MlmStep> for StepIterator {
+impl<T> DataLoaderIterator<Step<T>> for StepIterator<T> {
     fn progress(&self) -> Progress {
         Progress::new(self.done, self.total)
     }
 }
 
-/// All held-out examples once, in their own order and always with the same masks.
-#[derive(Clone)]
-pub(crate) struct EvaluationLoader {
-    pub(crate) source: Arc<dyn MlmSource>,
-    pub(crate) batch_size: usize,
-    pub(crate) range: std::ops::Range<usize>,
-    pub(crate) status: LoaderStatus,
+/// All held-out examples once, always with the same masks.
+pub(crate) struct EvaluationLoader<T> {
+    source: Arc<dyn ExampleSource<T>>,
+    batch_size: usize,
+    order: Arc<[usize]>,
+    range: std::ops::Range<usize>,
+    status: LoaderStatus,
 }
 
-impl<B: Backend> DataLoader<B, MlmBatch> for EvaluationLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MlmBatch> + 'a> {
-        Box::new(EvaluationIterator {
+impl<T: 'static> EvaluationLoader<T> {
+    /// - `by_length`: sort the examples, so that batches have little padding
+    pub(crate) fn new(
+        source: &Arc<dyn ExampleSource<T>>,
+        batch_size: usize,
+        by_length: bool,
+        status: &LoaderStatus,
+    ) -> Self {
+        let mut order: Vec<usize> = (0..source.len()).collect();
+        if by_length {
+            order.sort_by_key(|index| source.tokens(*index));
+        }
+        Self {
+            source: Arc::clone(source),
+            batch_size,
+            range: 0..order.len(),
+            order: order.into(),
+            status: status.clone(),
+        }
+    }
+}
+
+impl<T: 'static> EvaluationLoader<T> {
+    /// All batches; ends early if one cannot be read.
+    pub(crate) fn batches(&self) -> impl DataLoaderIterator<T> {
+        EvaluationIterator {
             loader: self,
             next: self.range.start,
-        })
+        }
+    }
+}
+
+impl<T> Clone for EvaluationLoader<T> {
+    fn clone(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            batch_size: self.batch_size,
+            order: Arc::clone(&self.order),
+            range: self.range.clone(),
+            status: self.status.clone(),
+        }
+    }
+}
+
+impl<B: Backend, T: 'static> DataLoader<B, T> for EvaluationLoader<T> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<T> + 'a> {
+        Box::new(self.batches())
     }
 
     fn num_items(&self) -> usize {
         self.range.len()
     }
 
-    fn to_device(&self, _device: &B::Device) -> Arc<dyn DataLoader<B, MlmBatch>> {
+    fn to_device(&self, _device: &B::Device) -> Arc<dyn DataLoader<B, T>> {
         Arc::new(self.clone())
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, MlmBatch>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, T>> {
         let range = self.range.start + start..self.range.end.min(self.range.start + end);
         Arc::new(Self {
             range,
@@ -223,21 +293,22 @@ impl<B: Backend> DataLoader<B, MlmBatch> for EvaluationLoader {
     }
 }
 
-struct EvaluationIterator<'a> {
-    loader: &'a EvaluationLoader,
+struct EvaluationIterator<'a, T> {
+    loader: &'a EvaluationLoader<T>,
     next: usize,
 }
 
-impl Iterator for EvaluationIterator<'_> {
-    type Item = MlmBatch;
+impl<T: 'static> Iterator for EvaluationIterator<'_, T> {
+    type Item = T;
 
-    fn next(&mut self) -> Option<MlmBatch> {
+    fn next(&mut self) -> Option<T> {
         let end = (self.next + self.loader.batch_size).min(self.loader.range.end);
         if self.next >= end {
             return None;
         }
-        let examples: Vec<ExampleId> = (self.next..end)
-            .map(|index| ExampleId { epoch: 0, index })
+        let examples: Vec<ExampleId> = self.loader.order[self.next..end]
+            .iter()
+            .map(|&index| ExampleId { epoch: 0, index })
             .collect();
         self.next = end;
         self.loader
@@ -246,7 +317,7 @@ impl Iterator for EvaluationIterator<'_> {
     }
 }
 
-impl DataLoaderIterator<MlmBatch> for EvaluationIterator<'_> {
+impl<T: 'static> DataLoaderIterator<T> for EvaluationIterator<'_, T> {
     fn progress(&self) -> Progress {
         let range = &self.loader.range;
         Progress::new(self.next - range.start, range.len())

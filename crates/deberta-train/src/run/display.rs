@@ -3,16 +3,16 @@
 use std::io;
 use std::time::Duration;
 
+use burn::tensor::backend::AutodiffBackend;
 use burn::train::metric::LearningRateMetric;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{FileApplicationLoggerInstaller, SupervisedTraining};
-use deberta_model::DebertaAutodiffBackend;
 
-use super::PretrainOptions;
+use super::RunOptions;
 use super::lines::ProgressLines;
 use super::step_loop::Components;
-use crate::metric::{Quantity, StepMetric, TallyMetric};
-use crate::objective::MlmObjective;
+use crate::metric::{Quantity, ScoreMetric, StepMetric, TallyMetric};
+use crate::objective::Objective;
 
 /// Seconds between two progress lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(3);
@@ -40,32 +40,48 @@ impl Display {
     }
 }
 
-type Training<B> = SupervisedTraining<Components<B, MlmObjective<B>>>;
+type Training<B, M> = SupervisedTraining<Components<B, M>>;
+
+/// What is shown besides step, learning rate and pace.
+pub(super) struct Shown {
+    /// In training and evaluation.
+    pub(super) quality: Vec<Quantity>,
+    /// In training only.
+    pub(super) training: Vec<Quantity>,
+    /// Metrics of the task, in evaluation only.
+    pub(super) scores: Vec<String>,
+}
 
 /// Registers what the log and the display receive.
-pub(super) fn with_metrics<B: DebertaAutodiffBackend>(training: Training<B>) -> Training<B> {
+pub(super) fn with_metrics<B: AutodiffBackend, M: Objective<B>>(
+    training: Training<B, M>,
+    shown: &Shown,
+) -> Training<B, M> {
     let training = training
         .metric_train(StepMetric::new())
         .metric_valid(StepMetric::new())
         .metric_train_numeric(LearningRateMetric::new());
-    let quality = [Quantity::Loss, Quantity::Accuracy, Quantity::Perplexity];
-    let training = quality.into_iter().fold(training, |training, quantity| {
-        let metric = TallyMetric::new(quantity);
+    let training = shown.quality.iter().fold(training, |training, quantity| {
+        let metric = TallyMetric::new(*quantity);
         training
             .metric_train_numeric(metric.clone())
             .metric_valid_numeric(metric)
     });
+    let training = shown.scores.iter().fold(training, |training, name| {
+        training.metric_valid_numeric(ScoreMetric::new(name))
+    });
     let pace = [Quantity::TokensPerSecond, Quantity::GradientNorm];
-    pace.into_iter().fold(training, |training, quantity| {
+    let training_only = shown.training.iter().copied().chain(pace);
+    training_only.fold(training, |training, quantity| {
         training.metric_train_numeric(TallyMetric::new(quantity))
     })
 }
 
 /// Installs the display; only the dashboard needs warnings to go to a file.
-pub(super) fn with_display<B: DebertaAutodiffBackend>(
-    training: Training<B>,
-    options: &PretrainOptions,
-) -> Training<B> {
+pub(super) fn with_display<B: AutodiffBackend, M: Objective<B>>(
+    training: Training<B, M>,
+    options: &RunOptions,
+) -> Training<B, M> {
     match options.display {
         Display::Dashboard => {
             let log_file = options.run_dir.join("experiment.log");

@@ -67,6 +67,17 @@ pub enum TrainError {
     /// The examples could not be read.
     #[error("cannot read the training examples")]
     Data(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Predictions could not be scored.
+    #[error("cannot score the predictions")]
+    Metric(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The metric that chooses the best checkpoint is not among those of the task.
+    #[error("there is no metric `{name}` to choose by, only {}", known.join(", "))]
+    UnknownMetric {
+        /// Its name.
+        name: String,
+        /// Metrics of the task.
+        known: Vec<String>,
+    },
     /// The loss is no longer a finite number; no checkpoint was written of it.
     #[error("the loss is {loss_nats} at step {step}; try a lower learning rate")]
     Diverged {
@@ -75,6 +86,9 @@ pub enum TrainError {
         /// The loss.
         loss_nats: f64,
     },
+    /// A run among several was stopped before its end, and the result needs all of them.
+    #[error("stopped; resume to go on")]
+    Stopped,
     /// The device failed.
     #[error("the device failed at step {step}: {message}")]
     Device {

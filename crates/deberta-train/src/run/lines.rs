@@ -137,14 +137,29 @@ fn position(step: usize, total: usize) -> String {
     format!("step {step:>width$}/{total}")
 }
 
+/// The loss, what goes with it, then the metrics of the task in alphabetical order.
 fn quality(values: &HashMap<String, f64>) -> String {
-    let value = |quantity: Quantity| values.get(quantity.name()).copied().unwrap_or(f64::NAN);
-    format!(
-        "loss {:.4} | accuracy {:.1}% | perplexity {:.1}",
-        value(Quantity::Loss),
-        100.0 * value(Quantity::Accuracy),
-        value(Quantity::Perplexity),
-    )
+    let value = |quantity: Quantity| values.get(quantity.name()).copied();
+    let mut line = format!("loss {:.4}", value(Quantity::Loss).unwrap_or(f64::NAN));
+    if let Some(penalty) = value(Quantity::Penalty) {
+        line += &format!(" | penalty {penalty:.4}");
+    }
+    if let Some(accuracy) = value(Quantity::Accuracy) {
+        line += &format!(" | accuracy {:.1}%", 100.0 * accuracy);
+    }
+    if let Some(perplexity) = value(Quantity::Perplexity) {
+        line += &format!(" | perplexity {perplexity:.1}");
+    }
+    let is_known = |name: &str| {
+        Quantity::ALL.iter().any(|it| it.name() == name)
+            || name == LearningRateMetric::new().name().as_str()
+    };
+    let mut scores: Vec<_> = values.iter().filter(|(name, _)| !is_known(name)).collect();
+    scores.sort_by_key(|(name, _)| *name);
+    for (name, score) in scores {
+        line += &format!(" | {name} {score:.4}");
+    }
+    line
 }
 
 /// Expects the remaining steps to take as long as those done; unknown before the first is done.

@@ -4,11 +4,15 @@ mod config;
 mod data;
 mod display;
 mod error;
+mod finetune;
+mod launch;
 mod lines;
 mod log;
 mod order;
 mod pretrain;
+mod repeat;
 mod resume;
+mod scoring;
 mod session;
 mod status;
 mod step_loop;
@@ -16,11 +20,19 @@ mod stop;
 mod window;
 
 pub use config::{PretrainConfig, RunConfig};
-pub use data::{ExampleId, MlmSource, SourceError};
+pub use data::{ExampleId, ExampleSource, SourceError};
 pub use display::Display;
 pub use error::TrainError;
+pub use finetune::{
+    FinetuneConfig, FinetuneData, Finetuned, fine_tune, predict, steps_of_epochs,
+};
+pub use launch::RunOptions;
 pub use lines::ProgressLines;
 pub use log::{MetricsLine, read_metrics};
-pub use pretrain::{PretrainData, PretrainOptions, Pretrained, pretrain};
+pub use pretrain::{PretrainData, Pretrained, pretrain};
+pub use repeat::{
+    CrossValidation, OutOfFold, SeedResult, SeedSummary, cross_validate, fine_tune_seeds,
+};
+pub use scoring::{MetricsFn, TaskMetrics};
 pub use status::RunReport;
 pub use stop::stop_on_ctrl_c;

@@ -49,6 +49,56 @@ impl EpochOrder {
     }
 }
 
+/// The order of an epoch whose batches have sequences of similar length.
+///
+/// Pools of some batches are taken from the [`EpochOrder`] and sorted by length; the batches of a
+/// pool then come in an order of their own. Batches run across the ends of epochs: the examples
+/// that fill the last batch of the epoch before are left where they are.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    epoch: u64,
+    examples: Vec<usize>,
+}
+
+impl Buckets {
+    /// - `pool_batches`: batches of a pool, at least one
+    /// - `tokens`: length of an example
+    pub(crate) fn new(
+        order: &EpochOrder,
+        epoch: u64,
+        batch_size: usize,
+        pool_batches: usize,
+        tokens: impl Fn(usize) -> usize,
+    ) -> Self {
+        let (len, size) = (order.len, batch_size as u64);
+        let begun = epoch.wrapping_mul(len) % size;
+        let head = ((size - begun) % size).min(len) as usize;
+        let mut examples: Vec<usize> = (0..len as usize).map(|it| order.example(it)).collect();
+        let pools = examples[head..].chunks_mut(batch_size * pool_batches);
+        for (pool, examples) in (0..).zip(pools) {
+            examples.sort_by_key(|example| tokens(*example));
+            // The last batch may be too short to change places.
+            let whole = examples.len() / batch_size;
+            let sorted = examples.to_vec();
+            let places = EpochOrder::new(whole, order.key, pool);
+            for (place, batch) in examples.chunks_exact_mut(batch_size).enumerate() {
+                let from = places.example(place) * batch_size;
+                batch.copy_from_slice(&sorted[from..from + batch_size]);
+            }
+        }
+        Self { epoch, examples }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Example at `position`, which must be below the length.
+    pub(crate) fn example(&self, position: usize) -> usize {
+        self.examples[position]
+    }
+}
+
 /// Mixes two numbers into one; SplitMix64's finaliser over their combination.
 pub(crate) fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_add(b.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -74,6 +124,44 @@ mod tests {
             examples.sort_unstable();
             prop_assert_eq!(examples, (0..len).collect::<Vec<_>>());
         }
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_hold_every_example_once(
+            len in 1usize..300, seed: u64, epoch in 0u64..10, size in 1usize..20, pool in 1usize..8,
+        ) {
+            let order = EpochOrder::new(len, seed, epoch);
+            let buckets = Buckets::new(&order, epoch, size, pool, |index| index * 7 % 50);
+            let mut examples = buckets.examples;
+            examples.sort_unstable();
+            prop_assert_eq!(examples, (0..len).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn batches_of_buckets_have_similar_lengths_in_every_epoch() {
+        const LEN: usize = 1003;
+        const SIZE: usize = 8;
+        let tokens = |index: usize| index * 37 % 128;
+        let mut stream = Vec::new();
+        for epoch in 0..3 {
+            let order = EpochOrder::new(LEN, 9, epoch);
+            stream.extend(Buckets::new(&order, epoch, SIZE, 20, tokens).examples);
+        }
+        let longest = |batch: &[usize]| batch.iter().map(|it| tokens(*it)).max().unwrap();
+        let padded = |stream: &[usize]| -> usize {
+            let batches = stream.chunks(SIZE);
+            batches.map(|batch| SIZE * longest(batch)).sum()
+        };
+        let real: usize = stream.iter().map(|it| tokens(*it)).sum();
+        let shuffled: Vec<usize> = (0..3).flat_map(|epoch| order(LEN, 9, epoch)).collect();
+        assert!(padded(&shuffled) > real * 3 / 2);
+        assert!(padded(&stream) < real * 23 / 20, "{} of {real}", padded(&stream));
+        // Lengths must not rise from batch to batch.
+        let rises = stream.chunks(SIZE).map(longest).collect::<Vec<_>>();
+        let rises = rises.windows(2).filter(|it| it[0] < it[1]).count();
+        assert!((130..250).contains(&rises), "{rises} of 375");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use burn::data::dataloader::{DataLoaderIterator, Progress};
-use burn::module::AutodiffModule;
-use burn::optim::Optimizer;
+use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{ElementConversion, Tensor};
 use burn::train::metric::ItemLazy;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
-    SupervisedTrainingEventProcessor, TrainLoader, TrainStep, TrainingComponents, TrainingItem,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainingComponents, TrainingItem,
     ValidLoader,
 };
 
@@ -18,18 +18,24 @@ use super::order::mix;
 use super::step_loop::{Components, LoopResult, StepLoop};
 use super::window::Window;
 use crate::checkpoint::{Checkpoint, TrainState, encode_record};
-use crate::objective::{StepOutput, Tally};
+use crate::objective::{EvaluationOutput, Objective, Reading, Step, StepSums, Tally};
 use crate::optim::{clip_global_norm, global_norm};
 
 /// Where Burn's metrics and displays are told what happens.
 type Events<B, M> = SupervisedTrainingEventProcessor<Components<B, M>>;
 
+/// What a step hands to the optimiser: sums, clipped gradients, and their norm before, `[1]`.
+type Gradients<B> = (
+    StepSums<<B as AutodiffBackend>::InnerBackend>,
+    GradientsParams,
+    Tensor<<B as AutodiffBackend>::InnerBackend, 1>,
+);
+
 /// A running loop.
 pub(super) struct Session<'a, B, M>
 where
     B: AutodiffBackend,
-    M: TrainStep + AutodiffModule<B> + core::fmt::Display + 'static,
-    M::InnerModule: InferenceStep,
+    M: Objective<B>,
 {
     plan: &'a StepLoop<B, M>,
     learner: Learner<Components<B, M>>,
@@ -37,10 +43,10 @@ where
     interrupter: Interrupter,
     valid: ValidLoader<Components<B, M>>,
     state: TrainState,
-    window: Window<B::InnerBackend, M::Output>,
+    window: Window<B::InnerBackend>,
     /// When the window was opened, or training went on after an evaluation or a checkpoint.
     clock: Instant,
-    evaluation: Option<Tally>,
+    evaluation: Option<Reading>,
     saved_step: Option<usize>,
     rounds: usize,
     tokens: usize,
@@ -51,10 +57,7 @@ where
 impl<'a, B, M> Session<'a, B, M>
 where
     B: AutodiffBackend,
-    M: TrainStep + AutodiffModule<B> + core::fmt::Display + 'static,
-    M::Output: StepOutput<B::InnerBackend>,
-    M::InnerModule: InferenceStep,
-    <M::InnerModule as InferenceStep>::Output: StepOutput<B::InnerBackend>,
+    M: Objective<B>,
 {
     pub(super) fn new(
         plan: &'a StepLoop<B, M>,
@@ -93,38 +96,82 @@ where
         loader: &TrainLoader<Components<B, M>>,
     ) -> Result<LoopResult, TrainError> {
         let mut steps = loader.iter();
-        while self.state.step < self.plan.run.steps && !self.interrupter.should_stop() {
+        while !self.is_complete() && !self.interrupter.should_stop() {
             self.step(&mut *steps)?;
             self.do_what_is_due()?;
         }
         self.finish()
     }
 
+    /// Whether all steps were made, or evaluations have ceased to improve.
+    fn is_complete(&self) -> bool {
+        let run = &self.plan.run;
+        let has_patience = run
+            .patience
+            .is_none_or(|patience| self.state.evaluations_since_best < patience);
+        self.state.step >= run.steps || !has_patience
+    }
+
     /// Makes one update.
-    fn step(&mut self, steps: &mut dyn DataLoaderIterator<M::Input>) -> Result<(), TrainError> {
-        let plan = self.plan;
+    fn step(&mut self, steps: &mut dyn DataLoaderIterator<Step<M::Batch>>) -> Result<(), TrainError> {
         let asked = Instant::now();
         let batch = steps.next().ok_or_else(|| self.data_error())?;
         self.waiting += asked.elapsed();
 
-        // The random state is a function of seed and step, so a checkpoint need not hold it.
-        B::seed(&plan.device, mix(self.state.seed, self.state.step as u64));
         self.learner.lr_step();
-        let output = self.learner.train_step(batch);
-        let (grads, norm) = match plan.max_grad_norm {
-            Some(max_norm) => clip_global_norm(&self.learner.model(), output.grads, max_norm),
-            None => {
-                let norm = global_norm(&self.learner.model(), &output.grads);
-                (output.grads, norm)
-            }
-        };
+        let (item, grads, norm) = self.gradients(batch)?;
         self.learner.optimizer_step(grads);
 
-        self.window.add(output.item, norm);
+        self.window.add(item, norm);
         self.state.step += 1;
-        let examples = plan.run.examples_per_step();
+        let examples = self.plan.run.examples_per_step();
         self.state.cursor = self.state.cursor.advance(examples, self.state.epoch_len);
         Ok(())
+    }
+
+    /// Sums, clipped gradients and the norm before of one step.
+    ///
+    /// With a loss scale, a step whose gradients overflow is made again with a smaller one.
+    fn gradients(&mut self, mut batch: Step<M::Batch>) -> Result<Gradients<B>, TrainError> {
+        if !self.plan.run.precision.needs_loss_scale() {
+            return Ok(self.try_gradients(batch));
+        }
+        let mut scale = self.state.loss_scale.unwrap_or_default();
+        loop {
+            batch.loss_scale = scale.value;
+            let gradients = self.try_gradients(batch.clone());
+            let norm: f64 = gradients.2.clone().into_scalar().elem();
+            if norm.is_finite() {
+                scale.note_success();
+                self.state.loss_scale = Some(scale);
+                return Ok(gradients);
+            }
+            log::debug!("gradients overflow at a loss scale of {}", scale.value);
+            if !scale.note_overflow() {
+                return Err(TrainError::Diverged {
+                    step: self.state.step,
+                    loss_nats: f64::NAN,
+                });
+            }
+        }
+    }
+
+    fn try_gradients(&self, batch: Step<M::Batch>) -> Gradients<B> {
+        let plan = self.plan;
+        // The random state is a function of seed and step, so a checkpoint need not hold it.
+        B::seed(&plan.device, mix(self.state.seed, self.state.step as u64));
+        let TrainOutput { grads, item } = self.learner.train_step(batch);
+        let model = self.learner.model();
+        match plan.max_grad_norm {
+            Some(max_norm) => {
+                let (grads, norm) = clip_global_norm(&model, grads, max_norm);
+                (item, grads, norm)
+            }
+            None => {
+                let norm = global_norm(&model, &grads);
+                (item, grads, norm)
+            }
+        }
     }
 
     /// Logs, evaluates and saves, each as often as configured and after the last step.
@@ -159,7 +206,7 @@ where
             return Ok(());
         };
         self.training += elapsed;
-        let tally = output.clone().sync();
+        let tally = output.clone().sync().tally;
         self.tokens += tally.tokens;
         check_finite(step, &tally)?;
         let item = self.item(output, Some(self.learner.lr_current()));
@@ -173,7 +220,7 @@ where
     fn evaluate(&mut self) -> Result<bool, TrainError> {
         self.evaluation = None;
         let model = self.learner.model().valid();
-        let mut sum: Option<<M::InnerModule as InferenceStep>::Output> = None;
+        let mut sum: Option<M::Evaluation> = None;
         for batch in self.valid.iter() {
             if self.interrupter.should_stop() {
                 return Ok(false);
@@ -188,8 +235,10 @@ where
             return Err(TrainError::Data(error));
         }
         let output = sum.ok_or(TrainError::NoExamples { split: "held-out" })?;
-        let tally = output.clone().sync();
-        check_finite(self.state.step, &tally)?;
+        let scores = self.plan.scoring.scores(&output.logits())?;
+        let output = output.with_scores(scores);
+        let reading = output.clone().sync();
+        check_finite(self.state.step, &reading.tally)?;
 
         let item = self.item(output, None);
         self.events.process_valid(LearnerEvent::ProcessedItem(item));
@@ -198,8 +247,10 @@ where
             .process_train(LearnerEvent::EndEpoch(self.rounds));
         self.events
             .process_valid(LearnerEvent::EndEpoch(self.rounds));
-        self.evaluation = Some(tally);
-        Ok(self.state.note_evaluation(tally.loss_nats()))
+        let score = self.plan.scoring.deciding(&reading.scores);
+        let improved = self.state.note_evaluation(reading.tally.loss_nats(), score);
+        self.evaluation = Some(reading);
+        Ok(improved)
     }
 
     /// Saves; a failure is reported and the run goes on, as the next attempt may succeed.
@@ -229,7 +280,7 @@ where
     /// Reports what was not reported and saves what was not saved.
     fn finish(&mut self) -> Result<LoopResult, TrainError> {
         self.log()?;
-        let completed = self.state.step >= self.plan.run.steps;
+        let completed = self.is_complete();
         if completed && self.evaluation.is_none() {
             self.evaluate()?;
         }
@@ -239,7 +290,7 @@ where
         Ok(LoopResult {
             state: self.state.clone(),
             completed,
-            evaluation: self.evaluation.filter(|_| completed),
+            evaluation: self.evaluation.take().filter(|_| completed),
             tokens: self.tokens,
             training: self.training,
             waiting: self.waiting,
@@ -261,8 +312,8 @@ where
 
 fn check_finite(step: usize, tally: &Tally) -> Result<(), TrainError> {
     let loss_nats = tally.loss_nats();
-    // Without masked tokens there is no loss, which is odd but harmless.
-    match loss_nats.is_finite() || tally.masked == 0 {
+    // Without targets there is no loss, which is odd but harmless.
+    match loss_nats.is_finite() || tally.targets == 0 {
         true => Ok(()),
         false => Err(TrainError::Diverged { step, loss_nats }),
     }

@@ -9,7 +9,7 @@ use burn::tensor::backend::AutodiffBackend;
 use super::data::LoaderStatus;
 use super::step_loop::{LoopResult, StepLoop};
 use crate::checkpoint::TrainState;
-use crate::objective::Tally;
+use crate::objective::{Scores, Tally};
 
 /// How a run went, as far as this process took part in it.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct RunReport {
     pub completed: bool,
     /// Evaluation after the last step of a completed run.
     pub evaluation: Option<Tally>,
+    /// Metrics of that evaluation, if the run has any.
+    pub scores: Scores,
     /// Folder of the checkpoint made last.
     pub checkpoint: PathBuf,
     /// Step that the run was resumed from.
@@ -47,7 +49,8 @@ impl RunReport {
         Self {
             state: result.state.clone(),
             completed: result.completed,
-            evaluation: result.evaluation,
+            evaluation: result.evaluation.as_ref().map(|it| it.tally),
+            scores: result.evaluation.as_ref().map(|it| it.scores.clone()).unwrap_or_default(),
             checkpoint: strategy.store.path(result.state.step),
             resumed_from,
             rejected_checkpoints,

@@ -6,15 +6,16 @@ use std::time::Duration;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{
-    InferenceStep, Learner, LearningComponentsMarker, SupervisedLearningStrategy,
-    SupervisedTrainingEventProcessor, TrainLoader, TrainStep, TrainingComponents, ValidLoader,
+    Learner, LearningComponentsMarker, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, ValidLoader,
 };
 
 use super::data::LoaderStatus;
 use super::session::Session;
+use super::scoring::Scoring;
 use super::{RunConfig, TrainError};
 use crate::checkpoint::{CheckpointStore, TrainState};
-use crate::objective::{StepOutput, Tally};
+use crate::objective::{Objective, Reading};
 use crate::optim::{AdamW, SharedOptimizer};
 use crate::schedule::Schedule;
 
@@ -39,6 +40,8 @@ pub(crate) struct StepLoop<B: AutodiffBackend, M: AutodiffModule<B>> {
     /// Resolved configuration, for the checkpoints.
     pub(crate) config: serde_json::Value,
     pub(crate) loaders: LoaderStatus,
+    /// How evaluations are judged.
+    pub(crate) scoring: Scoring,
     /// Where the result is left, as Burn's strategies return none.
     pub(crate) result: Mutex<Option<Result<LoopResult, TrainError>>>,
 }
@@ -49,7 +52,7 @@ pub(crate) struct LoopResult {
     pub(crate) state: TrainState,
     pub(crate) completed: bool,
     /// Evaluation at the last step; `None` if the run was stopped before.
-    pub(crate) evaluation: Option<Tally>,
+    pub(crate) evaluation: Option<Reading>,
     /// Tokens trained on by this process.
     pub(crate) tokens: usize,
     /// Training time of this process, without evaluations and checkpoints.
@@ -74,10 +77,7 @@ where
 impl<B, M> SupervisedLearningStrategy<Components<B, M>> for StepLoop<B, M>
 where
     B: AutodiffBackend,
-    M: TrainStep + AutodiffModule<B> + core::fmt::Display + 'static,
-    M::Output: StepOutput<B::InnerBackend>,
-    M::InnerModule: InferenceStep,
-    <M::InnerModule as InferenceStep>::Output: StepOutput<B::InnerBackend>,
+    M: Objective<B>,
 {
     fn fit(
         &self,

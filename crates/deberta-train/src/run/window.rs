@@ -3,17 +3,17 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::objective::StepOutput;
+use crate::objective::StepSums;
 
 /// Steps since the last line of the log, summed up on the device.
-pub(super) struct Window<B: Backend, O> {
-    output: Option<O>,
+pub(super) struct Window<B: Backend> {
+    output: Option<StepSums<B>>,
     grad_norms: Option<Tensor<B, 1>>,
     steps: usize,
 }
 
-impl<B: Backend, O: StepOutput<B>> Window<B, O> {
-    pub(super) fn add(&mut self, output: O, grad_norm: Tensor<B, 1>) {
+impl<B: Backend> Window<B> {
+    pub(super) fn add(&mut self, output: StepSums<B>, grad_norm: Tensor<B, 1>) {
         self.output = Some(match self.output.take() {
             None => output,
             Some(sum) => sum.merge(output),
@@ -26,14 +26,14 @@ impl<B: Backend, O: StepOutput<B>> Window<B, O> {
     }
 
     /// The sum of all steps; `None` without any.
-    pub(super) fn close(&mut self, seconds: f64) -> Option<O> {
+    pub(super) fn close(&mut self, seconds: f64) -> Option<StepSums<B>> {
         let window = std::mem::replace(self, Self::new());
         let grad_norm = window.grad_norms?.div_scalar(window.steps as f64);
         Some(window.output?.with_pace(seconds, grad_norm))
     }
 }
 
-impl<B: Backend, O> Window<B, O> {
+impl<B: Backend> Window<B> {
     pub(super) fn new() -> Self {
         Self {
             output: None,

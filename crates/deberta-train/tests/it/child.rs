@@ -10,17 +10,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::Interrupter;
-use deberta_train::run::{PretrainData, pretrain, stop_on_ctrl_c};
+use deberta_train::run::{
+    PretrainData, RunOptions, RunReport, TrainError, fine_tune, pretrain, stop_on_ctrl_c,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::toy::{Repeating, TestBackend, config, data, options, weights};
+use crate::task;
+use crate::toy::{Hook, Repeating, TestBackend, config, data, options, weights};
 
 const ORDER: &str = "DEBERTA_TRAIN_CHILD";
 const AT_THE_BARRIER: &str = "the barrier is reached";
 
+/// Which kind of run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Task {
+    PreTrain,
+    FineTune,
+}
+
 /// What a child has to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Orders {
+    pub(crate) task: Task,
     pub(crate) run_dir: PathBuf,
     pub(crate) steps: usize,
     pub(crate) resume: bool,
@@ -34,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<String>,
     pub(crate) step: usize,
     pub(crate) completed: bool,
+    /// Metric of the best evaluation.
+    pub(crate) score: Option<f64>,
     pub(crate) resumed_from: Option<usize>,
     pub(crate) rejected: Vec<String>,
 }
@@ -69,6 +82,7 @@ impl Waiting {
 impl Orders {
     pub(crate) fn new(run_dir: &Path) -> Self {
         Self {
+            task: Task::PreTrain,
             run_dir: run_dir.to_owned(),
             steps: 20,
             resume: false,
@@ -148,8 +162,9 @@ fn run() {
 
     let mut options = options(&orders.run_dir, orders.resume);
     options.interrupter = interrupter.clone();
+    let at = orders.barrier;
     let barrier = move |batch: usize| {
-        if Some(batch) == orders.barrier {
+        if Some(batch) == at {
             println!("{AT_THE_BARRIER}");
             std::io::stdout().flush().unwrap();
             while !interrupter.should_stop() {
@@ -158,34 +173,56 @@ fn run() {
         }
     };
     let batches = std::sync::atomic::AtomicUsize::new(0);
-    let mut train = Repeating::new(50);
-    train.hook = Arc::new(move |_| {
+    let hook: Hook = Arc::new(move |_| {
         barrier(batches.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         Ok(())
     });
+    let result = match orders.task {
+        Task::PreTrain => pre_train(&orders, hook, &options),
+        Task::FineTune => fine_tune_task(&orders, hook, &options),
+    };
+    let outcome = result.unwrap_or_else(|error| Outcome {
+        error: Some(error.to_string()),
+        ..Outcome::default()
+    });
+    let outcome = serde_json::to_string(&outcome).unwrap();
+    std::fs::write(orders.run_dir.join("outcome.json"), outcome).unwrap();
+}
+
+fn pre_train(orders: &Orders, hook: Hook, options: &RunOptions) -> Result<Outcome, TrainError> {
+    let mut train = Repeating::new(50);
+    train.hook = hook;
     let data = PretrainData {
         train: Arc::new(train),
         ..data()
     };
-
     let config = config(orders.steps);
-    let result = pretrain::<TestBackend>(&config, &data, &options, &Default::default());
-    let outcome = match result {
-        Err(error) => Outcome {
-            error: Some(error.to_string()),
-            ..Outcome::default()
-        },
-        Ok(trained) => {
-            std::fs::write(orders.run_dir.join("weights"), weights(&trained.model)).unwrap();
-            Outcome {
-                error: None,
-                step: trained.report.state.step,
-                completed: trained.report.completed,
-                resumed_from: trained.report.resumed_from,
-                rejected: trained.report.rejected_checkpoints,
-            }
-        }
-    };
-    let outcome = serde_json::to_string(&outcome).unwrap();
-    std::fs::write(orders.run_dir.join("outcome.json"), outcome).unwrap();
+    let trained = pretrain::<TestBackend>(&config, &data, options, &Default::default())?;
+    std::fs::write(orders.run_dir.join("weights"), weights(&trained.model)).unwrap();
+    Ok(outcome(&trained.report))
+}
+
+fn fine_tune_task(
+    orders: &Orders,
+    hook: Hook,
+    options: &RunOptions,
+) -> Result<Outcome, TrainError> {
+    let config = task::config(orders.steps);
+    let model = task::build(&config, config.run.seed)?;
+    let data = task::data(hook);
+    let tuned =
+        fine_tune::<TestBackend, _>(&config, model, &data, options, &Default::default())?;
+    std::fs::write(orders.run_dir.join("weights"), weights::<task::Inner>(&tuned.model)).unwrap();
+    Ok(outcome(&tuned.report))
+}
+
+fn outcome(report: &RunReport) -> Outcome {
+    Outcome {
+        error: None,
+        step: report.state.step,
+        completed: report.completed,
+        score: report.state.best.and_then(|best| best.score),
+        resumed_from: report.resumed_from,
+        rejected: report.rejected_checkpoints.clone(),
+    }
 }

@@ -8,11 +8,13 @@
 #![allow(missing_docs, reason = "tests have names")]
 
 mod child;
+mod finetune;
 mod optim;
 mod runs;
 #[path = "../../../deberta-model/tests/it/support.rs"]
-#[allow(dead_code, unused_imports, reason = "written for the network's own tests")]
+#[allow(dead_code, unexpected_cfgs, unused_imports, unused_macros, reason = "written for the network's own tests")]
 mod support;
 mod survival;
+mod task;
 mod toy;
 mod trajectory;

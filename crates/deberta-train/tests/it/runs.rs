@@ -30,7 +30,7 @@ fn a_run_learns_and_says_so() {
 
     assert!(report.completed);
     let evaluation = report.evaluation.unwrap();
-    assert_eq!(evaluation.masked, 28);
+    assert_eq!(evaluation.targets, 28);
     let lines = read_metrics(run.path()).unwrap();
     let steps = |split| column(&lines, split, |line| line.step as f64);
     assert_eq!(

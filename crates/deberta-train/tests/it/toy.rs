@@ -12,7 +12,7 @@ use deberta_model::DebertaConfig;
 use deberta_train::objective::MlmBatch;
 use deberta_train::optim::AdamWConfig;
 use deberta_train::run::{
-    Display, ExampleId, MlmSource, PretrainConfig, PretrainData, PretrainOptions, RunConfig,
+    Display, ExampleId, ExampleSource, PretrainConfig, PretrainData, RunConfig, RunOptions,
     SourceError,
 };
 use deberta_train::schedule::{Decay, ScheduleConfig};
@@ -42,7 +42,7 @@ impl Repeating {
     }
 }
 
-impl MlmSource for Repeating {
+impl ExampleSource<MlmBatch> for Repeating {
     fn len(&self) -> usize {
         self.examples
     }
@@ -99,6 +99,7 @@ pub(crate) fn config(steps: usize) -> PretrainConfig {
             eval_every: 10,
             save_every: 10,
             keep_last: 2,
+            ..RunConfig::default()
         },
     }
 }
@@ -110,8 +111,8 @@ pub(crate) fn data() -> PretrainData {
     }
 }
 
-pub(crate) fn options(run_dir: &Path, resume: bool) -> PretrainOptions {
-    PretrainOptions {
+pub(crate) fn options(run_dir: &Path, resume: bool) -> RunOptions {
+    RunOptions {
         run_dir: run_dir.to_owned(),
         resume,
         display: Display::Nothing,

@@ -1,0 +1,90 @@
+//! Gradients of one update, micro-batch by micro-batch.
+
+use std::marker::PhantomData;
+
+use burn::module::{AutodiffModule, ModuleVisitor, Param};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Tensor, backend::AutodiffBackend};
+use burn::train::TrainOutput;
+
+use super::{Step, StepSums};
+
+/// Adds up gradients and sums over the micro-batches of a step.
+///
+/// - `parameters`: what is updated
+/// - `network`: what computes, the same or its copy in another type
+/// - `forward`: the share of a micro-batch in the loss of the step, `[1]`, and what to report;
+///   `None` if the batch has no target
+pub(super) fn accumulate<B: AutodiffBackend, M: AutodiffModule<B>, T>(
+    parameters: &M,
+    network: &M,
+    step: &Step<T>,
+    device: &B::Device,
+    forward: impl Fn(&T) -> Option<(Tensor<B, 1>, StepSums<B>)>,
+) -> TrainOutput<StepSums<B::InnerBackend>> {
+    let mut accumulator = GradientsAccumulator::<M>::new();
+    let mut sums = StepSums::empty(device);
+    for batch in &step.micro_batches {
+        let Some((loss, batch_sums)) = forward(batch) else {
+            continue;
+        };
+        sums = sums.merge(batch_sums.inner());
+        let grads = loss.mul_scalar(step.loss_scale).backward();
+        let grads = GradientsParams::from_grads(grads, network);
+        accumulator.accumulate(parameters, restore(parameters, grads, step.loss_scale));
+    }
+    TrainOutput {
+        grads: accumulator.grads(),
+        item: sums,
+    }
+}
+
+impl<B: AutodiffBackend> StepSums<B> {
+    fn inner(self) -> StepSums<B::InnerBackend> {
+        StepSums {
+            loss_sum: self.loss_sum.inner(),
+            penalty_sum: self.penalty_sum.inner(),
+            correct: self.correct.inner(),
+            grad_norm: self.grad_norm.inner(),
+            host: self.host,
+            scores: self.scores,
+        }
+    }
+}
+
+/// Gives gradients the type of the parameters and takes the loss scale off.
+fn restore<B: AutodiffBackend, M: AutodiffModule<B>>(
+    parameters: &M,
+    grads: GradientsParams,
+    loss_scale: f64,
+) -> GradientsParams {
+    let mut restorer = Restorer::<B> {
+        grads,
+        loss_scale,
+        backend: PhantomData,
+    };
+    parameters.visit(&mut restorer);
+    restorer.grads
+}
+
+struct Restorer<B: AutodiffBackend> {
+    grads: GradientsParams,
+    loss_scale: f64,
+    backend: PhantomData<B>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Restorer<B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let Some(mut grad) = self.grads.remove::<B::InnerBackend, D>(param.id) else {
+            return;
+        };
+        let dtype = param.val().dtype();
+        if grad.dtype() != dtype {
+            grad = grad.cast(dtype);
+        }
+        if self.loss_scale != 1.0 {
+            grad = grad.div_scalar(self.loss_scale);
+        }
+        self.grads.register(param.id, grad);
+    }
+}

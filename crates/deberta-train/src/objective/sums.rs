@@ -1,0 +1,101 @@
+//! Sums over the targets of a step, on the device.
+
+use burn::tensor::{Int, Tensor, TensorData, Transaction, backend::Backend};
+use burn::train::metric::ItemLazy;
+
+use super::{EvaluationOutput, ExampleLogits, Reading, Scores, Tally};
+
+/// What a step or an evaluation has summed up so far, still on the device.
+#[derive(Debug, Clone)]
+pub struct StepSums<B: Backend> {
+    /// Weighted losses of all targets, `[1]`.
+    pub(super) loss_sum: Tensor<B, 1>,
+    /// Penalty of adversarial training, summed over rows of logits, `[1]`.
+    pub(super) penalty_sum: Tensor<B, 1>,
+    /// Correct predictions, `[1]`.
+    pub(super) correct: Tensor<B, 1, Int>,
+    /// Mean norm of the gradients, `[1]`.
+    pub(super) grad_norm: Tensor<B, 1>,
+    /// What is known on the host.
+    pub(super) host: Tally,
+    /// Metrics of an evaluation.
+    pub(super) scores: Scores,
+}
+
+impl<B: Backend> StepSums<B> {
+    pub(super) fn empty(device: &B::Device) -> Self {
+        Self {
+            loss_sum: Tensor::zeros([1], device),
+            penalty_sum: Tensor::zeros([1], device),
+            correct: Tensor::zeros([1], device),
+            grad_norm: Tensor::zeros([1], device),
+            host: Tally::default(),
+            scores: Scores::new(),
+        }
+    }
+
+    /// Adds a later step or batch.
+    pub(crate) fn merge(self, later: Self) -> Self {
+        Self {
+            loss_sum: self.loss_sum + later.loss_sum,
+            penalty_sum: self.penalty_sum + later.penalty_sum,
+            correct: self.correct + later.correct,
+            grad_norm: later.grad_norm,
+            host: self.host.merge(later.host),
+            scores: later.scores,
+        }
+    }
+
+    /// Attaches what only the loop can know.
+    ///
+    /// - `seconds`: training time that these sums cover
+    /// - `grad_norm`: mean norm of the gradients before clipping, of shape `[1]`
+    pub(crate) fn with_pace(mut self, seconds: f64, grad_norm: Tensor<B, 1>) -> Self {
+        self.host.seconds = seconds;
+        self.grad_norm = grad_norm;
+        self
+    }
+}
+
+impl<B: Backend> ItemLazy for StepSums<B> {
+    type ItemSync = Reading;
+
+    /// Reads all sums in one transfer.
+    fn sync(self) -> Reading {
+        let data = Transaction::default()
+            .register(self.loss_sum)
+            .register(self.penalty_sum)
+            .register(self.correct)
+            .register(self.grad_norm)
+            .execute();
+        let first = |data: &TensorData| data.iter::<f64>().next();
+        let mut values = data.iter().map(|data| first(data).unwrap_or(f64::NAN));
+        let mut value = || values.next().unwrap_or(f64::NAN);
+        let tally = Tally {
+            loss_sum: value(),
+            penalty_sum: value(),
+            correct: value() as usize,
+            grad_norm: value(),
+            ..self.host
+        };
+        Reading {
+            tally,
+            scores: self.scores,
+        }
+    }
+}
+
+/// Of a masked language model nothing but sums is wanted.
+impl<B: Backend> EvaluationOutput for StepSums<B> {
+    fn merge(self, later: Self) -> Self {
+        Self::merge(self, later)
+    }
+
+    fn with_scores(self, scores: Scores) -> Self {
+        Self { scores, ..self }
+    }
+
+    fn logits(&self) -> Vec<ExampleLogits> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,270 @@
+//! Many runs: several seeds, and folds for predictions of examples that were not trained on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use deberta_model::DebertaAutodiffBackend;
+use serde::Serialize;
+
+use super::finetune::{FinetuneConfig, FinetuneData, Finetuned, fine_tune, predict};
+use super::order::EpochOrder;
+use super::scoring::TaskMetrics;
+use super::{ExampleId, ExampleSource, RunOptions, SourceError, TrainError};
+use crate::checkpoint::storage::write_atomic;
+use crate::objective::{ExampleLogits, Scores, TaskBatch, TaskObjective, TrainableNetwork};
+
+/// File with the results of several seeds, inside the folder of their runs.
+const SUMMARY_FILE: &str = "summary.json";
+
+/// Results of the same run with several seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SeedSummary {
+    /// Each run.
+    pub runs: Vec<SeedResult>,
+    /// Mean of each metric.
+    pub mean: Scores,
+    /// Standard deviation of each metric among runs, `n − 1` in the denominator; 0 for one run.
+    pub deviation: Scores,
+}
+
+/// The best evaluation of one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SeedResult {
+    /// The seed.
+    pub seed: u64,
+    /// Step after which the run was best.
+    pub step: usize,
+    /// Metrics then.
+    pub scores: Scores,
+}
+
+impl SeedSummary {
+    fn new(runs: Vec<SeedResult>) -> Self {
+        let names = runs.first().map(|run| run.scores.keys().cloned());
+        let names: Vec<String> = names.into_iter().flatten().collect();
+        let column = |name: &str| -> Vec<f64> {
+            let scores = runs.iter().filter_map(|run| run.scores.get(name));
+            scores.copied().collect()
+        };
+        let statistic = |of: fn(&[f64]) -> f64| -> Scores {
+            let values = names.iter().map(|name| (name.clone(), of(&column(name))));
+            values.collect()
+        };
+        Self {
+            mean: statistic(mean),
+            deviation: statistic(deviation),
+            runs,
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (values.len() - 1) as f64).sqrt()
+}
+
+/// Fine-tunes once per seed, each in a folder `seed-…` of its own, and writes `summary.json`.
+///
+/// - `build`: the network to start from; the weights of its head follow from the seed
+///
+/// # Errors
+///
+/// The first error of a run. With `resume`, runs that are complete are not made again.
+pub fn fine_tune_seeds<B, M>(
+    config: &FinetuneConfig,
+    seeds: &[u64],
+    build: impl Fn(u64) -> Result<M, TrainError>,
+    data: &FinetuneData,
+    options: &RunOptions,
+    device: &B::Device,
+) -> Result<SeedSummary, TrainError>
+where
+    B: DebertaAutodiffBackend,
+    M: TrainableNetwork<B>,
+{
+    let mut runs = Vec::new();
+    for &seed in seeds {
+        let mut config = config.clone();
+        config.run.seed = seed;
+        let options = below(options, &format!("seed-{seed}"));
+        let tuned = fine_tune::<B, M>(&config, build(seed)?, data, &options, device)?;
+        if !tuned.report.completed {
+            break;
+        }
+        runs.push(SeedResult {
+            seed,
+            step: tuned.step,
+            scores: tuned.scores,
+        });
+    }
+    let summary = SeedSummary::new(runs);
+    write_json(&options.run_dir.join(SUMMARY_FILE), &summary)?;
+    Ok(summary)
+}
+
+/// The same options for a run in a folder inside.
+fn below(options: &RunOptions, name: &str) -> RunOptions {
+    RunOptions {
+        run_dir: options.run_dir.join(name),
+        ..options.clone()
+    }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(TrainError::json(path))?;
+    bytes.push(b'\n');
+    write_atomic(path, &bytes).map_err(TrainError::io(path))
+}
+
+/// Examples that are split into folds.
+#[derive(Clone)]
+pub struct CrossValidation {
+    /// All examples.
+    pub examples: Arc<dyn ExampleSource<TaskBatch>>,
+    /// Metrics of any of them.
+    pub metrics: Arc<dyn TaskMetrics>,
+    /// Number of folds, from 2 to the number of examples.
+    pub folds: usize,
+}
+
+/// Predictions for every example by a model that was not trained on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutOfFold {
+    /// Logits in the order of the examples.
+    pub logits: Vec<ExampleLogits>,
+    /// Metrics of all examples together.
+    pub scores: Scores,
+    /// Metrics of each fold.
+    pub fold_scores: Vec<Scores>,
+}
+
+impl CrossValidation {
+    /// Examples of each fold, a random split that belongs to the seed.
+    fn split(&self, seed: u64) -> Vec<Vec<usize>> {
+        let len = self.examples.len();
+        let order = EpochOrder::new(len, seed, 0);
+        let mut folds = vec![Vec::new(); self.folds];
+        for position in 0..len {
+            folds[position % self.folds].push(order.example(position));
+        }
+        folds
+    }
+
+    /// Trains on all folds but one, evaluates on that.
+    fn data(&self, folds: &[Vec<usize>], held_out: usize) -> FinetuneData {
+        let rest = folds.iter().enumerate().filter(|(fold, _)| *fold != held_out);
+        let rest = rest.flat_map(|(_, examples)| examples.iter().copied()).collect();
+        FinetuneData {
+            train: self.subset(rest),
+            held_out: self.subset(folds[held_out].clone()),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    fn subset(&self, indices: Vec<usize>) -> Arc<dyn ExampleSource<TaskBatch>> {
+        Arc::new(Subset {
+            source: Arc::clone(&self.examples),
+            indices,
+        })
+    }
+}
+
+/// Fine-tunes once per fold, each in a folder `fold-…` of its own, and predicts the fold left out.
+///
+/// # Errors
+///
+/// [`TrainError::Setting`] for a number of folds that makes no sense, [`TrainError::Stopped`] if a
+/// run was stopped, otherwise the first error of a run.
+pub fn cross_validate<B, M>(
+    config: &FinetuneConfig,
+    build: impl Fn(u64) -> Result<M, TrainError>,
+    validation: &CrossValidation,
+    options: &RunOptions,
+    device: &B::Device,
+) -> Result<OutOfFold, TrainError>
+where
+    B: DebertaAutodiffBackend,
+    M: TrainableNetwork<B>,
+{
+    if !(2..=validation.examples.len()).contains(&validation.folds) {
+        return Err(TrainError::Setting {
+            field: "folds",
+            value: validation.folds.to_string(),
+            expected: "from 2 to the number of examples",
+        });
+    }
+    let folds = validation.split(config.run.seed);
+    let (mut logits, mut fold_scores) = (Vec::new(), Vec::new());
+    for fold in 0..folds.len() {
+        let data = validation.data(&folds, fold);
+        let options = below(options, &format!("fold-{fold}"));
+        let model = build(config.run.seed)?;
+        let tuned: Finetuned<M::InnerModule> =
+            fine_tune::<B, M>(config, model, &data, &options, device)?;
+        if !tuned.report.completed {
+            return Err(TrainError::Stopped);
+        }
+        let objective = TaskObjective::new(tuned.model, config.settings(M::ROWS));
+        logits.extend(predict(&objective, &data.held_out, &config.run)?);
+        fold_scores.push(tuned.scores);
+    }
+    logits.sort_by_key(|it| it.example);
+    Ok(OutOfFold {
+        scores: validation.metrics.score(&logits).map_err(TrainError::Metric)?,
+        logits,
+        fold_scores,
+    })
+}
+
+/// Some of the examples of a source, which keep their indices there.
+struct Subset {
+    source: Arc<dyn ExampleSource<TaskBatch>>,
+    indices: Vec<usize>,
+}
+
+impl ExampleSource<TaskBatch> for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn tokens(&self, index: usize) -> usize {
+        self.source.tokens(self.indices[index])
+    }
+
+    fn batch(&self, examples: &[ExampleId]) -> Result<TaskBatch, SourceError> {
+        let examples: Vec<ExampleId> = examples
+            .iter()
+            .map(|it| ExampleId {
+                index: self.indices[it.index],
+                ..*it
+            })
+            .collect();
+        self.source.batch(&examples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_summed_up_by_mean_and_deviation() {
+        let run = |seed, accuracy| SeedResult {
+            seed,
+            step: 10,
+            scores: [("accuracy".to_owned(), accuracy)].into(),
+        };
+        let summary = SeedSummary::new(vec![run(1, 0.8), run(2, 0.9), run(3, 0.7)]);
+        assert!((summary.mean["accuracy"] - 0.8).abs() < 1e-12);
+        assert!((summary.deviation["accuracy"] - 0.1).abs() < 1e-12);
+        assert_eq!(SeedSummary::new(vec![run(1, 0.8)]).deviation["accuracy"], 0.0);
+    }
+}

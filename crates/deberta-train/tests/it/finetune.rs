@@ -1,0 +1,228 @@
+//! Whole fine-tuning runs.
+
+use std::sync::Arc;
+
+use deberta_train::objective::{Precision, SiftConfig};
+use deberta_train::run::{
+    CrossValidation, FinetuneConfig, MetricsLine, TrainError, cross_validate, fine_tune_seeds,
+    read_metrics,
+};
+
+use crate::child::{Orders, Task};
+use crate::task::{Majority, accuracy, build, config, data, train};
+use crate::toy::{TestBackend, options};
+
+fn column(lines: &[MetricsLine], split: &str, name: &str) -> Vec<f64> {
+    let lines = lines.iter().filter(|line| line.split == split);
+    lines.filter_map(|line| line.values.get(name).copied()).collect()
+}
+
+/// Long and steady enough to solve the task.
+fn thorough() -> FinetuneConfig {
+    let mut config = config(150);
+    config.model = config.model.without_dropout();
+    config.head.classifier_dropout = 0.0;
+    config.run.eval_every = 25;
+    config.run.save_every = 1000;
+    config
+}
+
+#[test]
+fn a_task_is_learnt_and_the_best_checkpoint_returned() {
+    let run = tempfile::tempdir().unwrap();
+    let tuned = train(&thorough(), &data(Arc::new(|_| Ok(()))), run.path(), false).unwrap();
+
+    let lines = read_metrics(run.path()).unwrap();
+    let accuracies = column(&lines, "valid", "accuracy");
+    assert_eq!(accuracies.len(), 6);
+    let best = accuracies.iter().copied().fold(0.0, f64::max);
+    assert!(best > 0.75, "{accuracies:?}");
+    assert_eq!(tuned.scores["accuracy"], best);
+    assert_eq!(tuned.report.state.best.unwrap().score, Some(best));
+    let first = accuracies.iter().position(|it| *it == best).unwrap();
+    assert_eq!(tuned.step, if accuracies[5] == best && first == 5 { 150 } else { 25 * (first + 1) });
+    assert!(column(&lines, "train", "penalty").iter().all(|it| *it > 0.0));
+    assert!(column(&lines, "valid", "penalty").is_empty());
+
+    let resolved = std::fs::read_to_string(run.path().join("config.json")).unwrap();
+    let resolved: FinetuneConfig = serde_json::from_str(&resolved).unwrap();
+    assert_eq!(resolved, thorough());
+}
+
+#[test]
+fn a_run_that_no_longer_improves_ends_early() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(100);
+    config.run.eval_every = 2;
+    config.run.patience = Some(3);
+    // Nothing can improve.
+    config.schedule.peak_lr = 1e-30;
+    config.best_by = None;
+    let all = data(Arc::new(|_| Ok(())));
+    let tuned = train(&config, &all, run.path(), false).unwrap();
+    let report = &tuned.report;
+    assert!(report.completed && report.state.step < 20, "{}", report.state.step);
+    assert_eq!(report.state.evaluations_since_best, 3);
+    assert_eq!(tuned.step + 6, report.state.step);
+    // A run that has ended stays so.
+    let again = train(&config, &all, run.path(), true).unwrap();
+    assert_eq!((again.report.tokens, again.report.state.step), (0, report.state.step));
+}
+
+#[test]
+fn a_killed_fine_tuning_ends_with_the_same_metric_and_weights() {
+    let undisturbed = tempfile::tempdir().unwrap();
+    let whole = Orders {
+        task: Task::FineTune,
+        ..Orders::new(undisturbed.path())
+    };
+    let expected = whole.run();
+    assert!(expected.completed && expected.score.is_some());
+
+    let run = tempfile::tempdir().unwrap();
+    let orders = Orders {
+        task: Task::FineTune,
+        barrier: Some(30),
+        ..Orders::new(run.path())
+    };
+    orders.start().kill();
+    let resumed = Orders {
+        resume: true,
+        barrier: None,
+        ..orders
+    };
+    let outcome = resumed.run();
+    assert_eq!(outcome.resumed_from, Some(10));
+    assert_eq!((outcome.step, outcome.score), (20, expected.score));
+    assert!(resumed.weights() == whole.weights(), "the weights differ");
+    let scores = |orders: &Orders| column(&read_metrics(&orders.run_dir).unwrap(), "valid", "accuracy");
+    assert_eq!(scores(&resumed), scores(&whole));
+}
+
+#[test]
+fn f16_scales_its_loss_and_tries_again() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(10);
+    config.run.precision = Precision::F16;
+    config.sift = None;
+    let all = data(Arc::new(|_| Ok(())));
+    let tuned = train(&config, &all, run.path(), false).unwrap();
+    let scale = tuned.report.state.loss_scale.unwrap();
+    assert!(scale.value >= 1.0 && scale.good_steps > 0);
+    assert!(tuned.report.evaluation.unwrap().loss_nats().is_finite());
+
+    let full = tempfile::tempdir().unwrap();
+    config.run.precision = Precision::Full;
+    let tuned = train(&config, &all, full.path(), false).unwrap();
+    assert_eq!(tuned.report.state.loss_scale, None);
+}
+
+#[test]
+fn several_seeds_are_summed_up() {
+    let run = tempfile::tempdir().unwrap();
+    let config = config(10);
+    let all = data(Arc::new(|_| Ok(())));
+    let run_seeds = |resume| {
+        fine_tune_seeds::<TestBackend, _>(
+            &config,
+            &[1, 2, 3],
+            |seed| build(&config, seed),
+            &all,
+            &options(run.path(), resume),
+            &Default::default(),
+        )
+        .unwrap()
+    };
+    let summary = run_seeds(false);
+    let scores: Vec<f64> = summary.runs.iter().map(|it| it.scores["accuracy"]).collect();
+    assert_eq!(scores.len(), 3);
+    let mean = scores.iter().sum::<f64>() / 3.0;
+    assert!((summary.mean["accuracy"] - mean).abs() < 1e-12);
+    assert!(summary.deviation.contains_key("accuracy"));
+    let text = std::fs::read_to_string(run.path().join("summary.json")).unwrap();
+    let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(written["runs"][2]["seed"], 3);
+    // Nothing is trained twice.
+    assert_eq!(run_seeds(true), summary);
+}
+
+#[test]
+fn every_example_is_predicted_by_a_model_that_did_not_see_it() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = thorough();
+    config.sift = None;
+    config.run.steps = 4;
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let examples = Majority {
+        hook: Arc::new(move |examples| {
+            log.lock().unwrap().push(examples.iter().map(|it| it.index).collect::<Vec<_>>());
+            Ok(())
+        }),
+        ..Majority::new(0, 31)
+    };
+    let validation = CrossValidation {
+        metrics: accuracy(&examples),
+        examples: Arc::new(examples),
+        folds: 3,
+    };
+    let result = cross_validate::<TestBackend, _>(
+        &config,
+        |seed| build(&config, seed),
+        &validation,
+        &options(run.path(), false),
+        &Default::default(),
+    )
+    .unwrap();
+    let order: Vec<usize> = result.logits.iter().map(|it| it.example).collect();
+    assert_eq!(order, (0..31).collect::<Vec<_>>());
+    assert_eq!(result.fold_scores.len(), 3);
+    let weighted: f64 = result
+        .fold_scores
+        .iter()
+        .zip([11.0, 10.0, 10.0])
+        .map(|(scores, count)| scores["accuracy"] * count / 31.0)
+        .sum();
+    assert!((result.scores["accuracy"] - weighted).abs() < 1e-12);
+
+    let one = CrossValidation { folds: 1, ..validation };
+    let error = cross_validate::<TestBackend, _>(
+        &config,
+        |seed| build(&config, seed),
+        &one,
+        &options(run.path(), true),
+        &Default::default(),
+    );
+    assert!(matches!(error, Err(TrainError::Setting { field: "folds", .. })));
+}
+
+#[test]
+fn senseless_settings_of_a_task_are_named() {
+    let run = tempfile::tempdir().unwrap();
+    let all = data(Arc::new(|_| Ok(())));
+    let refused = |change: &dyn Fn(&mut FinetuneConfig)| {
+        let mut config = config(2);
+        change(&mut config);
+        train(&config, &all, run.path(), false).err().unwrap().to_string()
+    };
+    assert_eq!(
+        refused(&|it| it.best_by = Some("f1".into())),
+        "there is no metric `f1` to choose by, only accuracy"
+    );
+    assert_eq!(
+        refused(&|it| it.loss.class_weights = Some(vec![1.0])),
+        "`loss.class_weights` = [1.0], expected one weight per label of a head that has labels"
+    );
+    assert_eq!(
+        refused(&|it| it.loss.label_smoothing = 1.0),
+        "`loss.label_smoothing` = 1, expected at least 0 and below 1"
+    );
+    let negative = SiftConfig {
+        weight: -1.0,
+        ..SiftConfig::default()
+    };
+    assert_eq!(
+        refused(&move |it| it.sift = Some(negative.clone())),
+        "`sift.weight` = -1, expected at least 0"
+    );
+}
