@@ -39,6 +39,26 @@ const FIXTURES: &[Fixture] = &[
         )],
     },
     Fixture {
+        name: "optimiser",
+        folder: "crates/deberta-train/tests/fixtures",
+        script: "scripts/golden/make_golden_optim.py",
+        writes_elsewhere: false,
+        needs: "pip install torch==2.15.0",
+        variables: &[(
+            "MS_DEBERTA",
+            "a folder with a clone of microsoft/DeBERTa at commit 4d7fe0b, see the README of the \
+             network's fixtures",
+        )],
+    },
+    Fixture {
+        name: "fine-tuning",
+        folder: "crates/deberta-train/tests/fixtures",
+        script: "scripts/golden/make_golden_finetune.py",
+        writes_elsewhere: false,
+        needs: "pip install torch==2.15.0 transformers==5.23.0 safetensors",
+        variables: &[],
+    },
+    Fixture {
         name: "tokenizer",
         folder: "crates/deberta-data/tests/fixtures/tokenizer",
         parts: &[],

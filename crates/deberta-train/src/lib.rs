@@ -1,13 +1,15 @@
 //! DeBERTa objectives and how they are optimised, on Burn's Learner.
 //!
 //! ```text
-//! config ─► pretrain ─► Burn's SupervisedTraining ─► step loop ─► Learner ─► objective ─► model
+//! config ─► pretrain  ─┐
+//! config ─► fine_tune ─┴► Burn's SupervisedTraining ─► step loop ─► Learner ─► objective ─► model
 //!                            │                         │
 //!                            ├ metrics, displays       ├ checkpoints, every byte verified
 //!                            └ metrics.jsonl           └ clipping, evaluation, interruption
 //! ```
 //!
-//! [`run::pretrain`] is the way in. A run folder holds all of a run: `config.json`,
+//! [`run::pretrain`] and [`run::fine_tune`] are the ways in; [`run::fine_tune_seeds`] and
+//! [`run::cross_validate`] make many runs. A run folder holds all of a run: `config.json`,
 //! `metrics.jsonl`, [`checkpoints`](checkpoint), and after [`report::write_report`] also
 //! `report.md` and `curve.svg`.
 

@@ -224,12 +224,14 @@ mod tests {
 
     #[test]
     fn a_recipe_becomes_a_configuration() {
-        let model = presets::by_name("v3-base").unwrap();
+        let model = presets::by_name("deberta-v3-base").unwrap();
         let labels = ["contradiction", "neutral", "entailment"];
         let head = HeadConfig::new(&model, labels.map(str::to_owned).into());
         let mut config = FinetuneConfig::new(model, head);
         config.run.grad_accumulation = 4;
-        by_name("v3-base-mnli-sift").unwrap().apply(&mut config, 392_702);
+        by_name("v3-base-mnli-sift")
+            .unwrap()
+            .apply(&mut config, 392_702);
         assert_eq!((config.run.batch_size, config.run.steps), (16, 36_816));
         assert_eq!(config.sift.unwrap().weight, 5.0);
         assert_eq!(config.schedule.warmup_steps, 1000);

@@ -253,10 +253,16 @@ mod tests {
             end_factor: 0.5,
             ..ScheduleConfig::default()
         };
-        let rates: Vec<f64> = (0..10).map(|step| config.init(8).lr_at(step) / PEAK).collect();
+        let rates: Vec<f64> = (0..10)
+            .map(|step| config.init(8).lr_at(step) / PEAK)
+            .collect();
         let expected = [0.5, 1.0, 1.0, 11.0, 10.0, 9.0, 8.0, 7.0, 0.5, 0.5];
         for (actual, expected) in rates.iter().zip(expected) {
-            let expected = if expected > 1.0 { expected / 12.0 } else { expected };
+            let expected = if expected > 1.0 {
+                expected / 12.0
+            } else {
+                expected
+            };
             assert!((actual - expected).abs() < 1e-12, "{rates:?}");
         }
     }

@@ -175,9 +175,15 @@ mod tests {
 
     #[test]
     fn the_highest_metric_is_the_best_whatever_the_loss() {
-        assert_eq!(best_of(&[(3.0, Some(0.5)), (9.0, Some(0.6)), (1.0, Some(0.55))]), (1, 1));
+        assert_eq!(
+            best_of(&[(3.0, Some(0.5)), (9.0, Some(0.6)), (1.0, Some(0.55))]),
+            (1, 1)
+        );
         let nan = Some(f64::NAN);
-        assert_eq!(best_of(&[(3.0, nan), (3.0, nan), (3.0, Some(-1.0)), (3.0, nan)]), (2, 1));
+        assert_eq!(
+            best_of(&[(3.0, nan), (3.0, nan), (3.0, Some(-1.0)), (3.0, nan)]),
+            (2, 1)
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub enum Precision {
 impl Precision {
     /// Whether the device can compute so.
     pub(crate) fn is_supported<B: Backend>(self, device: &B::Device) -> bool {
-        self.dtype().is_none_or(|dtype| B::supports_dtype(device, dtype))
+        self.dtype()
+            .is_none_or(|dtype| B::supports_dtype(device, dtype))
     }
 
     /// Whether gradients may leave the range of the type, so that the loss has to be scaled.

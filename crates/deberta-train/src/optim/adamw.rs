@@ -136,7 +136,12 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamW<M, B> {
         let mut groups: Vec<(bool, f64, MultiGradientsParams)> = Vec::new();
         for (grads, device) in grads.grads {
             let split = self.grouping.split(&module, grads);
-            for ParameterGroup { decayed, rate, grads } in split {
+            for ParameterGroup {
+                decayed,
+                rate,
+                grads,
+            } in split
+            {
                 let known = groups.iter().position(|it| (it.0, it.1) == (decayed, rate));
                 let group = known.unwrap_or_else(|| {
                     groups.push((decayed, rate, MultiGradientsParams::default()));
@@ -145,9 +150,11 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamW<M, B> {
                 groups[group].2.grads.push((grads, device));
             }
         }
-        groups.into_iter().fold(module, |module, (decayed, rate, grads)| {
-            self.rule_for(decayed).step_multi(lr * rate, module, grads)
-        })
+        groups
+            .into_iter()
+            .fold(module, |module, (decayed, rate, grads)| {
+                self.rule_for(decayed).step_multi(lr * rate, module, grads)
+            })
     }
 
     fn to_record(&self) -> Self::Record {

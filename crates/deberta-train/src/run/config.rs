@@ -52,31 +52,61 @@ pub(super) fn check_optimization(
     let checks: [Check; 8] = [
         ("optimizer.beta_1", optimizer.beta_1, below_1, fraction),
         ("optimizer.beta_2", optimizer.beta_2, below_1, fraction),
-        ("optimizer.epsilon", optimizer.epsilon, "a positive number", positive),
-        ("optimizer.weight_decay", optimizer.weight_decay, "at least 0", not_negative),
+        (
+            "optimizer.epsilon",
+            optimizer.epsilon,
+            "a positive number",
+            positive,
+        ),
+        (
+            "optimizer.weight_decay",
+            optimizer.weight_decay,
+            "at least 0",
+            not_negative,
+        ),
         (
             "optimizer.layer_rate_decay",
             optimizer.layer_rate_decay,
             "above 0 and at most 1",
             |it| it > 0.0 && it <= 1.0,
         ),
-        ("schedule.peak_lr", schedule.peak_lr, "a positive number", positive),
+        (
+            "schedule.peak_lr",
+            schedule.peak_lr,
+            "a positive number",
+            positive,
+        ),
         (
             "schedule.warmup_fraction",
             schedule.warmup_fraction.unwrap_or(0.0),
             below_1,
             fraction,
         ),
-        ("schedule.end_factor", schedule.end_factor, below_1, fraction),
+        (
+            "schedule.end_factor",
+            schedule.end_factor,
+            below_1,
+            fraction,
+        ),
     ];
     for (field, value, expected, is_allowed) in checks {
         check_number(field, value, expected, is_allowed)?;
     }
     if let Some(norm) = optimizer.max_grad_norm {
-        check_number("optimizer.max_grad_norm", norm, "a positive number", positive)?;
+        check_number(
+            "optimizer.max_grad_norm",
+            norm,
+            "a positive number",
+            positive,
+        )?;
     }
     for factor in optimizer.rate_factors.values() {
-        check_number("optimizer.rate_factors", *factor, "at least 0", not_negative)?;
+        check_number(
+            "optimizer.rate_factors",
+            *factor,
+            "at least 0",
+            not_negative,
+        )?;
     }
     Ok(())
 }

@@ -117,8 +117,18 @@ fn check_sift(sift: &SiftConfig) -> Result<(), TrainError> {
     let radius = sift.ball.map_or(1.0, |ball| ball.radius);
     let checks: [Check; 4] = [
         ("sift.weight", sift.weight, "at least 0", not_negative),
-        ("sift.learning_rate", sift.learning_rate, "at least 0", not_negative),
-        ("sift.initial_perturbation", sift.initial_perturbation, "at least 0", not_negative),
+        (
+            "sift.learning_rate",
+            sift.learning_rate,
+            "at least 0",
+            not_negative,
+        ),
+        (
+            "sift.initial_perturbation",
+            sift.initial_perturbation,
+            "at least 0",
+            not_negative,
+        ),
         ("sift.ball.radius", radius, "a positive number", positive),
     ];
     for (field, value, expected, is_allowed) in checks {
@@ -185,7 +195,10 @@ where
         device,
     };
     let (last, report) = launch.run(TaskObjective::new(model, settings))?;
-    let best = report.state.best.filter(|best| best.step != report.state.step);
+    let best = report
+        .state
+        .best
+        .filter(|best| best.step != report.state.step);
     let Some(best) = best else {
         return Ok(Finetuned {
             model: last.model,
@@ -196,7 +209,9 @@ where
     };
     let store = CheckpointStore::open(&options.run_dir, config.run.keep_last)?;
     let record = decode_record::<B, _>("model", store.load(best.step)?.model, device)?;
-    let objective = TaskObjective::<B, M>::from_inner(last).load_record(record).valid();
+    let objective = TaskObjective::<B, M>::from_inner(last)
+        .load_record(record)
+        .valid();
     let logits = predict(&objective, &data.held_out, &config.run)?;
     Ok(Finetuned {
         model: objective.model,
@@ -210,7 +225,11 @@ where
 fn shown(settings: &TaskSettings, scores: Vec<String>) -> Shown {
     let mut quality = vec![Quantity::Loss];
     let has_classes = settings.problem == ProblemType::SingleLabelClassification;
-    if has_classes && !scores.iter().any(|name| name.eq_ignore_ascii_case("accuracy")) {
+    if has_classes
+        && !scores
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case("accuracy"))
+    {
         quality.push(Quantity::Accuracy);
     }
     Shown {

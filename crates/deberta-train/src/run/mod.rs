@@ -23,9 +23,7 @@ pub use config::{PretrainConfig, RunConfig};
 pub use data::{ExampleId, ExampleSource, SourceError};
 pub use display::Display;
 pub use error::TrainError;
-pub use finetune::{
-    FinetuneConfig, FinetuneData, Finetuned, fine_tune, predict, steps_of_epochs,
-};
+pub use finetune::{FinetuneConfig, FinetuneData, Finetuned, fine_tune, predict, steps_of_epochs};
 pub use launch::RunOptions;
 pub use lines::ProgressLines;
 pub use log::{MetricsLine, read_metrics};

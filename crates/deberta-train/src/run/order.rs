@@ -157,7 +157,11 @@ mod tests {
         let real: usize = stream.iter().map(|it| tokens(*it)).sum();
         let shuffled: Vec<usize> = (0..3).flat_map(|epoch| order(LEN, 9, epoch)).collect();
         assert!(padded(&shuffled) > real * 3 / 2);
-        assert!(padded(&stream) < real * 23 / 20, "{} of {real}", padded(&stream));
+        assert!(
+            padded(&stream) < real * 23 / 20,
+            "{} of {real}",
+            padded(&stream)
+        );
         // Lengths must not rise from batch to batch.
         let rises = stream.chunks(SIZE).map(longest).collect::<Vec<_>>();
         let rises = rises.windows(2).filter(|it| it[0] < it[1]).count();

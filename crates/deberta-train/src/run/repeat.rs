@@ -160,8 +160,13 @@ impl CrossValidation {
 
     /// Trains on all folds but one, evaluates on that.
     fn data(&self, folds: &[Vec<usize>], held_out: usize) -> FinetuneData {
-        let rest = folds.iter().enumerate().filter(|(fold, _)| *fold != held_out);
-        let rest = rest.flat_map(|(_, examples)| examples.iter().copied()).collect();
+        let rest = folds
+            .iter()
+            .enumerate()
+            .filter(|(fold, _)| *fold != held_out);
+        let rest = rest
+            .flat_map(|(_, examples)| examples.iter().copied())
+            .collect();
         FinetuneData {
             train: self.subset(rest),
             held_out: self.subset(folds[held_out].clone()),
@@ -218,7 +223,10 @@ where
     }
     logits.sort_by_key(|it| it.example);
     Ok(OutOfFold {
-        scores: validation.metrics.score(&logits).map_err(TrainError::Metric)?,
+        scores: validation
+            .metrics
+            .score(&logits)
+            .map_err(TrainError::Metric)?,
         logits,
         fold_scores,
     })
@@ -265,6 +273,9 @@ mod tests {
         let summary = SeedSummary::new(vec![run(1, 0.8), run(2, 0.9), run(3, 0.7)]);
         assert!((summary.mean["accuracy"] - 0.8).abs() < 1e-12);
         assert!((summary.deviation["accuracy"] - 0.1).abs() < 1e-12);
-        assert_eq!(SeedSummary::new(vec![run(1, 0.8)]).deviation["accuracy"], 0.0);
+        assert_eq!(
+            SeedSummary::new(vec![run(1, 0.8)]).deviation["accuracy"],
+            0.0
+        );
     }
 }

@@ -113,7 +113,10 @@ where
     }
 
     /// Makes one update.
-    fn step(&mut self, steps: &mut dyn DataLoaderIterator<Step<M::Batch>>) -> Result<(), TrainError> {
+    fn step(
+        &mut self,
+        steps: &mut dyn DataLoaderIterator<Step<M::Batch>>,
+    ) -> Result<(), TrainError> {
         let asked = Instant::now();
         let batch = steps.next().ok_or_else(|| self.data_error())?;
         self.waiting += asked.elapsed();

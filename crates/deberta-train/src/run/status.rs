@@ -50,7 +50,11 @@ impl RunReport {
             state: result.state.clone(),
             completed: result.completed,
             evaluation: result.evaluation.as_ref().map(|it| it.tally),
-            scores: result.evaluation.as_ref().map(|it| it.scores.clone()).unwrap_or_default(),
+            scores: result
+                .evaluation
+                .as_ref()
+                .map(|it| it.scores.clone())
+                .unwrap_or_default(),
             checkpoint: strategy.store.path(result.state.step),
             resumed_from,
             rejected_checkpoints,

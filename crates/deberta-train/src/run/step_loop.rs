@@ -11,8 +11,8 @@ use burn::train::{
 };
 
 use super::data::LoaderStatus;
-use super::session::Session;
 use super::scoring::Scoring;
+use super::session::Session;
 use super::{RunConfig, TrainError};
 use crate::checkpoint::{CheckpointStore, TrainState};
 use crate::objective::{Objective, Reading};

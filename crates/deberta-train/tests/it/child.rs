@@ -210,9 +210,12 @@ fn fine_tune_task(
     let config = task::config(orders.steps);
     let model = task::build(&config, config.run.seed)?;
     let data = task::data(hook);
-    let tuned =
-        fine_tune::<TestBackend, _>(&config, model, &data, options, &Default::default())?;
-    std::fs::write(orders.run_dir.join("weights"), weights::<task::Inner>(&tuned.model)).unwrap();
+    let tuned = fine_tune::<TestBackend, _>(&config, model, &data, options, &Default::default())?;
+    std::fs::write(
+        orders.run_dir.join("weights"),
+        weights::<task::Inner>(&tuned.model),
+    )
+    .unwrap();
     Ok(outcome(&tuned.report))
 }
 

@@ -14,7 +14,9 @@ use crate::toy::{TestBackend, options};
 
 fn column(lines: &[MetricsLine], split: &str, name: &str) -> Vec<f64> {
     let lines = lines.iter().filter(|line| line.split == split);
-    lines.filter_map(|line| line.values.get(name).copied()).collect()
+    lines
+        .filter_map(|line| line.values.get(name).copied())
+        .collect()
 }
 
 /// Long and steady enough to solve the task.
@@ -40,8 +42,19 @@ fn a_task_is_learnt_and_the_best_checkpoint_returned() {
     assert_eq!(tuned.scores["accuracy"], best);
     assert_eq!(tuned.report.state.best.unwrap().score, Some(best));
     let first = accuracies.iter().position(|it| *it == best).unwrap();
-    assert_eq!(tuned.step, if accuracies[5] == best && first == 5 { 150 } else { 25 * (first + 1) });
-    assert!(column(&lines, "train", "penalty").iter().all(|it| *it > 0.0));
+    assert_eq!(
+        tuned.step,
+        if accuracies[5] == best && first == 5 {
+            150
+        } else {
+            25 * (first + 1)
+        }
+    );
+    assert!(
+        column(&lines, "train", "penalty")
+            .iter()
+            .all(|it| *it > 0.0)
+    );
     assert!(column(&lines, "valid", "penalty").is_empty());
 
     let resolved = std::fs::read_to_string(run.path().join("config.json")).unwrap();
@@ -61,12 +74,19 @@ fn a_run_that_no_longer_improves_ends_early() {
     let all = data(Arc::new(|_| Ok(())));
     let tuned = train(&config, &all, run.path(), false).unwrap();
     let report = &tuned.report;
-    assert!(report.completed && report.state.step < 20, "{}", report.state.step);
+    assert!(
+        report.completed && report.state.step < 20,
+        "{}",
+        report.state.step
+    );
     assert_eq!(report.state.evaluations_since_best, 3);
     assert_eq!(tuned.step + 6, report.state.step);
     // A run that has ended stays so.
     let again = train(&config, &all, run.path(), true).unwrap();
-    assert_eq!((again.report.tokens, again.report.state.step), (0, report.state.step));
+    assert_eq!(
+        (again.report.tokens, again.report.state.step),
+        (0, report.state.step)
+    );
 }
 
 #[test]
@@ -95,7 +115,8 @@ fn a_killed_fine_tuning_ends_with_the_same_metric_and_weights() {
     assert_eq!(outcome.resumed_from, Some(10));
     assert_eq!((outcome.step, outcome.score), (20, expected.score));
     assert!(resumed.weights() == whole.weights(), "the weights differ");
-    let scores = |orders: &Orders| column(&read_metrics(&orders.run_dir).unwrap(), "valid", "accuracy");
+    let scores =
+        |orders: &Orders| column(&read_metrics(&orders.run_dir).unwrap(), "valid", "accuracy");
     assert_eq!(scores(&resumed), scores(&whole));
 }
 
@@ -134,7 +155,11 @@ fn several_seeds_are_summed_up() {
         .unwrap()
     };
     let summary = run_seeds(false);
-    let scores: Vec<f64> = summary.runs.iter().map(|it| it.scores["accuracy"]).collect();
+    let scores: Vec<f64> = summary
+        .runs
+        .iter()
+        .map(|it| it.scores["accuracy"])
+        .collect();
     assert_eq!(scores.len(), 3);
     let mean = scores.iter().sum::<f64>() / 3.0;
     assert!((summary.mean["accuracy"] - mean).abs() < 1e-12);
@@ -156,7 +181,9 @@ fn every_example_is_predicted_by_a_model_that_did_not_see_it() {
     let log = Arc::clone(&seen);
     let examples = Majority {
         hook: Arc::new(move |examples| {
-            log.lock().unwrap().push(examples.iter().map(|it| it.index).collect::<Vec<_>>());
+            log.lock()
+                .unwrap()
+                .push(examples.iter().map(|it| it.index).collect::<Vec<_>>());
             Ok(())
         }),
         ..Majority::new(0, 31)
@@ -185,7 +212,10 @@ fn every_example_is_predicted_by_a_model_that_did_not_see_it() {
         .sum();
     assert!((result.scores["accuracy"] - weighted).abs() < 1e-12);
 
-    let one = CrossValidation { folds: 1, ..validation };
+    let one = CrossValidation {
+        folds: 1,
+        ..validation
+    };
     let error = cross_validate::<TestBackend, _>(
         &config,
         |seed| build(&config, seed),
@@ -193,7 +223,10 @@ fn every_example_is_predicted_by_a_model_that_did_not_see_it() {
         &options(run.path(), true),
         &Default::default(),
     );
-    assert!(matches!(error, Err(TrainError::Setting { field: "folds", .. })));
+    assert!(matches!(
+        error,
+        Err(TrainError::Setting { field: "folds", .. })
+    ));
 }
 
 #[test]
@@ -203,7 +236,10 @@ fn senseless_settings_of_a_task_are_named() {
     let refused = |change: &dyn Fn(&mut FinetuneConfig)| {
         let mut config = config(2);
         change(&mut config);
-        train(&config, &all, run.path(), false).err().unwrap().to_string()
+        train(&config, &all, run.path(), false)
+            .err()
+            .unwrap()
+            .to_string()
     };
     assert_eq!(
         refused(&|it| it.best_by = Some("f1".into())),

@@ -10,9 +10,16 @@
 mod child;
 mod finetune;
 mod optim;
+mod parity;
 mod runs;
 #[path = "../../../deberta-model/tests/it/support.rs"]
-#[allow(dead_code, unexpected_cfgs, unused_imports, unused_macros, reason = "written for the network's own tests")]
+#[allow(
+    dead_code,
+    unexpected_cfgs,
+    unused_imports,
+    unused_macros,
+    reason = "written for the network's own tests"
+)]
 mod support;
 mod survival;
 mod task;

@@ -72,7 +72,10 @@ fn every_schedule_of_microsoft_is_reproduced() {
             assert_eq!(expected.len(), golden.total);
             for (step, expected) in expected.iter().enumerate() {
                 let actual = schedule.lr_at(step);
-                assert!((actual - expected).abs() < 1e-12, "{name}, step {step}: {actual}");
+                assert!(
+                    (actual - expected).abs() < 1e-12,
+                    "{name}, step {step}: {actual}"
+                );
             }
         }
     }
@@ -85,7 +88,12 @@ struct Point<B: Backend> {
 
 #[test]
 fn xadam_follows_microsoft() {
-    let Golden { total, warmup, xadam, .. } = golden();
+    let Golden {
+        total,
+        warmup,
+        xadam,
+        ..
+    } = golden();
     let device = Default::default();
     let tensor = |values: &[f64]| Tensor::<NdArrayF64, 1>::from_data(values, &device);
     let mut point = Point {
@@ -110,7 +118,10 @@ fn xadam_follows_microsoft() {
         point = optimizer.step(schedule.init(total).lr_at(step), point, grads);
         let actual = to_f64(point.x.val().to_data());
         for (actual, expected) in actual.iter().zip(expected) {
-            assert!((actual - expected).abs() < 1e-12, "step {step}: {actual} is not {expected}");
+            assert!(
+                (actual - expected).abs() < 1e-12,
+                "step {step}: {actual} is not {expected}"
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::backend::AutodiffBackend;
 use deberta_model::DebertaConfig;
 use deberta_model::heads::classification::DebertaForSequenceClassification;
 use deberta_model::heads::{HeadConfig, TaskModel};
-use deberta_train::objective::{ExampleLogits, Precision, Scores, SiftConfig, TaskBatch, Targets};
+use deberta_train::objective::{ExampleLogits, Precision, Scores, SiftConfig, Targets, TaskBatch};
 use deberta_train::run::{
     ExampleId, ExampleSource, FinetuneConfig, FinetuneData, Finetuned, MetricsFn, RunConfig,
     SourceError, TaskMetrics, TrainError, fine_tune,
@@ -21,8 +21,7 @@ const VOCAB: usize = 21;
 const LONGEST: usize = 14;
 
 pub(crate) type Classifier = DebertaForSequenceClassification<TestBackend>;
-pub(crate) type Trained =
-    Finetuned<<Classifier as AutodiffModule<TestBackend>>::InnerModule>;
+pub(crate) type Trained = Finetuned<<Classifier as AutodiffModule<TestBackend>>::InnerModule>;
 
 /// Sequences of tokens 3 to 20; label 1 if more of them are odd than even.
 #[derive(Clone)]
@@ -92,14 +91,17 @@ impl ExampleSource<TaskBatch> for Majority {
 /// The share of examples whose larger logit is right.
 pub(crate) fn accuracy(source: &Majority) -> Arc<dyn TaskMetrics> {
     let source = source.clone();
-    Arc::new(MetricsFn::new(&["accuracy"], move |logits: &[ExampleLogits]| {
-        let right = logits.iter().filter(|it| {
-            let predicted = i32::from(it.values[1] > it.values[0]);
-            predicted == source.label(it.example)
-        });
-        let accuracy = right.count() as f64 / logits.len() as f64;
-        Ok(Scores::from([("accuracy".to_owned(), accuracy)]))
-    }))
+    Arc::new(MetricsFn::new(
+        &["accuracy"],
+        move |logits: &[ExampleLogits]| {
+            let right = logits.iter().filter(|it| {
+                let predicted = i32::from(it.values[1] > it.values[0]);
+                predicted == source.label(it.example)
+            });
+            let accuracy = right.count() as f64 / logits.len() as f64;
+            Ok(Scores::from([("accuracy".to_owned(), accuracy)]))
+        },
+    ))
 }
 
 pub(crate) fn data(hook: Hook) -> FinetuneData {
@@ -143,7 +145,12 @@ pub(crate) fn config(steps: usize) -> FinetuneConfig {
 }
 
 pub(crate) fn build(config: &FinetuneConfig, seed: u64) -> Result<Classifier, TrainError> {
-    Ok(Classifier::init(&config.model, &config.head, seed, &Default::default())?)
+    Ok(Classifier::init(
+        &config.model,
+        &config.head,
+        seed,
+        &Default::default(),
+    )?)
 }
 
 pub(crate) fn train(

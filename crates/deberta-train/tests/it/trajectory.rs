@@ -39,7 +39,9 @@ struct Trajectory {
 impl Trajectory {
     fn read(name: &str) -> Self {
         let text = std::fs::read_to_string(fixture_dir(name).join("meta.json")).unwrap();
-        serde_json::from_str::<Meta>(&text).unwrap().adamw_trajectory
+        serde_json::from_str::<Meta>(&text)
+            .unwrap()
+            .adamw_trajectory
     }
 
     /// torch's AdamW with one group of parameters.
@@ -97,7 +99,11 @@ fn check<B: AutodiffBackend + DebertaBackend>(
         let expected = expected(&trajectory);
         assert_eq!(expected.len(), 10);
         assert!(expected[9] < 0.9 * expected[0], "{name} learns");
-        for (step, (actual, expected)) in losses::<B>(name, &trajectory).iter().zip(expected).enumerate() {
+        for (step, (actual, expected)) in losses::<B>(name, &trajectory)
+            .iter()
+            .zip(expected)
+            .enumerate()
+        {
             let error = (actual - expected).abs() / expected;
             assert!(error < tolerance, "{name}, step {step}: off by {error:e}");
         }

@@ -1,6 +1,6 @@
 //! How far two passes are apart, row by row of their logits.
 
-use burn::tensor::activation::{log_sigmoid, log_softmax, sigmoid};
+use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Tensor, backend::Backend};
 use deberta_model::heads::ProblemType;
 
@@ -50,27 +50,41 @@ pub(super) fn ascent<B: Backend>(
         (ProblemType::Regression, _) | (_, Ascent::Mse) => {
             (squared_error(perturbed, clean).squeeze_dim(1), true)
         }
-        (_, Ascent::Kl) => (divergence(Divergence::Paper, problem, perturbed, clean), false),
-        (_, Ascent::SymmetricKl) => {
-            (divergence(Divergence::Microsoft, problem, perturbed, clean), false)
-        }
+        (_, Ascent::Kl) => (
+            divergence(Divergence::Paper, problem, perturbed, clean),
+            false,
+        ),
+        (_, Ascent::SymmetricKl) => (
+            divergence(Divergence::Microsoft, problem, perturbed, clean),
+            false,
+        ),
     };
     let sum = match real {
         Some(real) => (rows * real).sum(),
         None => rows.sum(),
     };
-    if is_mean { sum.div_scalar(count as f64) } else { sum }
+    if is_mean {
+        sum.div_scalar(count as f64)
+    } else {
+        sum
+    }
 }
 
 /// `CE(p, q)` of the distributions with these logits, `[rows, 1]`.
-fn cross_entropy<B: Backend>(problem: ProblemType, p: Tensor<B, 2>, q: Tensor<B, 2>) -> Tensor<B, 2> {
+fn cross_entropy<B: Backend>(
+    problem: ProblemType,
+    p: Tensor<B, 2>,
+    q: Tensor<B, 2>,
+) -> Tensor<B, 2> {
     match problem {
         ProblemType::MultiLabelClassification => {
             let yes = sigmoid(p.clone()) * log_sigmoid(q.clone());
             let no = sigmoid(p.neg()) * log_sigmoid(q.neg());
             (yes + no).mean_dim(1).neg()
         }
-        _ => (log_softmax(p, 1).exp() * log_softmax(q, 1)).sum_dim(1).neg(),
+        _ => (log_softmax(p, 1).exp() * log_softmax(q, 1))
+            .sum_dim(1)
+            .neg(),
     }
 }
 
@@ -86,6 +100,11 @@ fn jeffreys<B: Backend>(problem: ProblemType, p: Tensor<B, 2>, q: Tensor<B, 2>) 
             ((log_p.clone().exp() - log_q.clone().exp()) * (log_p - log_q)).sum_dim(1)
         }
     }
+}
+
+/// The logistic function; Burn's own computes in f32 whatever the type.
+fn sigmoid<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    log_sigmoid(x).exp()
 }
 
 fn squared_error<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -124,14 +143,18 @@ mod tests {
     fn close(actual: &[f64], expected: impl IntoIterator<Item = f64>) -> bool {
         let expected: Vec<f64> = expected.into_iter().collect();
         assert_eq!(actual.len(), expected.len());
-        actual.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12)
+        actual
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() < 1e-12)
     }
 
     /// `p_perturbed − p_clean` of all rows, divided by the rows.
     fn difference() -> Vec<f64> {
         let pairs = PERTURBED.into_iter().zip(CLEAN);
         let rows = pairs.map(|(a, b)| (softmax(a), softmax(b)));
-        rows.flat_map(|(a, b)| [0, 1, 2].map(|i| (a[i] - b[i]) / 2.0)).collect()
+        rows.flat_map(|(a, b)| [0, 1, 2].map(|i| (a[i] - b[i]) / 2.0))
+            .collect()
     }
 
     #[test]
@@ -179,7 +202,9 @@ mod tests {
         let (_, perturbed, clean) = differentiate(Divergence::Microsoft, problem);
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let pairs = PERTURBED.concat().into_iter().zip(CLEAN.concat());
-        let expected: Vec<f64> = pairs.map(|(a, b)| (sigmoid(a) - sigmoid(b)) / 6.0).collect();
+        let expected: Vec<f64> = pairs
+            .map(|(a, b)| (sigmoid(a) - sigmoid(b)) / 6.0)
+            .collect();
         assert!(close(&perturbed, expected.clone()));
         assert!(close(&clean, expected.into_iter().map(|it| -it)));
     }

@@ -127,7 +127,13 @@ pub(in crate::objective) fn perturb<B: DebertaAutodiffBackend>(
         let leaf = Tensor::<B, 3>::from_inner(delta.clone()).require_grad();
         let perturbed = logits(ascend.moved(leaf.clone()));
         let real = ascend.real.clone();
-        let height = ascent(ascend.sift.ascent, ascend.problem, perturbed, clean.clone(), real);
+        let height = ascent(
+            ascend.sift.ascent,
+            ascend.problem,
+            perturbed,
+            clean.clone(),
+            real,
+        );
         let mut grads = height.backward();
         if let Some(g) = leaf.grad_remove(&mut grads) {
             delta = ascend.step(delta, g);
@@ -140,8 +146,14 @@ pub(in crate::objective) fn perturb<B: DebertaAutodiffBackend>(
 fn project<B: DebertaBackend>(delta: Tensor<B, 3>, ball: Option<Ball>) -> Tensor<B, 3> {
     match ball {
         None => delta,
-        Some(Ball { norm: BallNorm::Max, radius }) => delta.clamp(-radius, radius),
-        Some(Ball { norm: BallNorm::Euclidean, radius }) => {
+        Some(Ball {
+            norm: BallNorm::Max,
+            radius,
+        }) => delta.clamp(-radius, radius),
+        Some(Ball {
+            norm: BallNorm::Euclidean,
+            radius,
+        }) => {
             let length = delta.clone().square().sum_dim(2).sqrt();
             let factor = length.clamp_min(radius).recip().mul_scalar(radius);
             delta * factor

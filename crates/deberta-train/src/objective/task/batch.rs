@@ -40,7 +40,8 @@ pub enum Rows {
     Examples,
     /// A token, also of padding, sequence by sequence; columns are labels.
     Tokens,
-    /// First the starts of all spans, one per sequence, then all ends; columns are tokens.
+    /// First the starts of all spans, one per sequence, then all ends; columns are tokens. A class
+    /// outside the sequence counts as none.
     Spans,
 }
 
@@ -162,7 +163,9 @@ mod tests {
     fn split(rows: Rows, count: usize, width: usize) -> Vec<(usize, Vec<f32>, usize)> {
         let logits: Vec<f32> = (0..count * width).map(|it| it as f32).collect();
         let examples = layout(rows).split(&logits, width).into_iter();
-        examples.map(|it| (it.example, it.values, it.width)).collect()
+        examples
+            .map(|it| (it.example, it.values, it.width))
+            .collect()
     }
 
     #[test]

@@ -111,7 +111,11 @@ impl LossConfig {
                 true => values.chunks(columns).map(best).collect(),
                 false => vec![-1; rows],
             },
-            weight: if is_distribution { rows as f64 } else { (rows * columns) as f64 },
+            weight: if is_distribution {
+                rows as f64
+            } else {
+                (rows * columns) as f64
+            },
             count: rows,
         }
     }
@@ -148,7 +152,12 @@ impl TargetMatrix {
         logits: Tensor<B, 2>,
     ) -> Tensor<B, 1, burn::tensor::Int> {
         let classes = Tensor::from_data(self.classes.as_slice(), &logits.device());
-        logits.argmax(1).squeeze_dim::<1>(1).equal(classes).int().sum()
+        logits
+            .argmax(1)
+            .squeeze_dim::<1>(1)
+            .equal(classes)
+            .int()
+            .sum()
     }
 }
 
@@ -176,7 +185,10 @@ mod tests {
     #[track_caller]
     fn check(config: LossConfig, problem: ProblemType, targets: Targets, expected: f64) {
         let actual = mean(&config, problem, targets);
-        assert!((actual - expected).abs() < 1e-12, "{actual} is not {expected}");
+        assert!(
+            (actual - expected).abs() < 1e-12,
+            "{actual} is not {expected}"
+        );
     }
 
     fn weighted() -> LossConfig {
@@ -193,14 +205,21 @@ mod tests {
     }
 
     fn values() -> Targets {
-        Targets::Values(vec![1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.5, 0.5, 0.0, 1.0, 0.0, 1.0])
+        Targets::Values(vec![
+            1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.5, 0.5, 0.0, 1.0, 0.0, 1.0,
+        ])
     }
 
     // Expected values: torch 2.15, `cross_entropy`, `binary_cross_entropy_with_logits` and
     // `mse_loss` in float64 with the arguments of the same names.
     #[test]
     fn cross_entropy_is_that_of_torch() {
-        check(LossConfig::default(), CLASSES, classes(), 0.5445151455512764);
+        check(
+            LossConfig::default(),
+            CLASSES,
+            classes(),
+            0.5445151455512764,
+        );
         check(weighted(), CLASSES, classes(), 0.4770861444705484);
         let smoothed = LossConfig {
             label_smoothing: 0.1,
@@ -223,7 +242,12 @@ mod tests {
         let labels = ProblemType::MultiLabelClassification;
         check(LossConfig::default(), labels, values(), 0.9792475997776418);
         check(weighted(), labels, values(), 1.361443087469726);
-        check(LossConfig::default(), ProblemType::Regression, values(), 1.7085416666666664);
+        check(
+            LossConfig::default(),
+            ProblemType::Regression,
+            values(),
+            1.7085416666666664,
+        );
     }
 
     #[test]

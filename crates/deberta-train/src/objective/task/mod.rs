@@ -173,7 +173,9 @@ struct Networks<M> {
 impl<B: DebertaAutodiffBackend, M: TaskNetwork<B>> TaskObjective<B, M> {
     fn totals(&self, step: &Step<TaskBatch>) -> Totals {
         let batches = step.micro_batches.iter();
-        let weights = batches.clone().filter_map(|batch| self.settings.targets(M::ROWS, batch));
+        let weights = batches
+            .clone()
+            .filter_map(|batch| self.settings.targets(M::ROWS, batch));
         let rows: usize = batches.map(|batch| batch.real_row_count(M::ROWS)).sum();
         Totals {
             weight: weights.map(|targets| targets.weight).sum(),
@@ -206,10 +208,12 @@ impl<B: DebertaAutodiffBackend, M: TaskNetwork<B>> TaskObjective<B, M> {
         let task = loss_sum
             .filter(|_| totals.weight > 0.0)
             .map(|sum| sum.div_scalar(totals.weight));
-        let penalty = self.penalty(networks, batch, &pass, start).map(|(sum, weight)| {
-            sums.penalty_sum = sum.clone().detach();
-            sum.mul_scalar(weight / totals.rows)
-        });
+        let penalty = self
+            .penalty(networks, batch, &pass, start)
+            .map(|(sum, weight)| {
+                sums.penalty_sum = sum.clone().detach();
+                sum.mul_scalar(weight / totals.rows)
+            });
         let loss = match (task, penalty) {
             (Some(task), Some(penalty)) => task + penalty,
             (task, penalty) => task.or(penalty)?,

@@ -36,9 +36,12 @@ fn recorded_sift(ascent: Ascent) -> SiftConfig {
 fn load<B: DebertaBackend, M: TaskNetwork<B> + TaskModel<B>>(
     name: &str,
 ) -> (TaskObjective<B, M>, DebertaConfig) {
-    let (model, config, head) =
-        load_task_model::<B, M>(&fixture_dir(name), Compatibility::Microsoft, &Default::default())
-            .unwrap();
+    let (model, config, head) = load_task_model::<B, M>(
+        &fixture_dir(name),
+        Compatibility::Microsoft,
+        &Default::default(),
+    )
+    .unwrap();
     let settings = TaskSettings::new(&head, M::ROWS);
     (TaskObjective::new(model, settings), config)
 }
@@ -51,7 +54,10 @@ fn ints(fixture: &Fixture, name: &str) -> Vec<i32> {
 fn batch(fixture: &Fixture, choices: usize, targets: Targets) -> TaskBatch {
     let lengths = fixture.lengths();
     let input_ids = ints(fixture, "inputs.input_ids");
-    let has_types = fixture.names().iter().any(|it| it == "inputs.token_type_ids");
+    let has_types = fixture
+        .names()
+        .iter()
+        .any(|it| it == "inputs.token_type_ids");
     TaskBatch {
         examples: (0..lengths.len() / choices).collect(),
         choices,
@@ -82,8 +88,7 @@ fn share<B: DebertaAutodiffBackend, M: TaskNetwork<B> + AutodiffModule<B>>(
 /// Values of an adversarial step, and its gradients if they were recorded.
 fn check_sift<B: DebertaAutodiffBackend>(ascent: Ascent, name: &str, tolerances: Tolerances) {
     let fixture = Fixture::open("ms/sift");
-    let (mut objective, config) =
-        load::<B, DebertaForSequenceClassification<B>>(CLASSIFIER);
+    let (mut objective, config) = load::<B, DebertaForSequenceClassification<B>>(CLASSIFIER);
     objective.settings.sift = Some(recorded_sift(ascent));
     let batch = batch(&fixture, 1, classes(&fixture));
     let delta = fixture.floats("inputs.delta0");
@@ -100,7 +105,12 @@ fn check_sift<B: DebertaAutodiffBackend>(ascent: Ascent, name: &str, tolerances:
     let penalty = sums.penalty_sum.div_scalar(3.0);
     assert_close("penalty", penalty.to_data(), &expected("adv_loss"), output);
     let task = sums.loss_sum.div_scalar(3.0);
-    assert_close("task", task.to_data(), &fixture.floats("f64.task_loss"), output);
+    assert_close(
+        "task",
+        task.to_data(),
+        &fixture.floats("f64.task_loss"),
+        output,
+    );
     if name == "symmetric-kl" {
         let (model, tolerance) = (&networks.learning, tolerances.gradient);
         let checked = assert_gradients(&fixture, model, &config, loss, tolerance, str::to_owned);
@@ -147,15 +157,42 @@ fn losses_are_those_of_transformers() {
     check_loss::<Sequence>("hf/v3_seqcls_reg", 1, values, "f64.loss");
     type Token = DebertaForTokenClassification<FlexF32>;
     check_loss::<Token>("hf/v3_tokcls", 1, classes, "f64.loss");
-    let spans = |fixture: &Fixture| {
-        let starts = ints(fixture, "inputs.start_positions");
-        Targets::Classes([starts, ints(fixture, "inputs.end_positions")].concat())
-    };
-    type Answer = DebertaForQuestionAnswering<FlexF32>;
-    check_loss::<Answer>("hf/v3_qa", 1, spans, "f64.ms_padding.loss");
     let (_, shape) = Fixture::open("hf/v3_mc").ints("inputs.input_ids");
     type Choice = DebertaForMultipleChoice<FlexF32>;
     check_loss::<Choice>("hf/v3_mc", shape[1], classes, "f64.loss");
+}
+
+/// One of the ends is outside its sequence. The references take the means of starts and ends
+/// apart; here every target counts the same.
+#[test]
+fn spans_outside_a_sequence_are_left_out() {
+    type M = DebertaForQuestionAnswering<FlexF32>;
+    let fixture = Fixture::open("hf/v3_qa");
+    let (objective, _) = load::<FlexF32, M>("hf/v3_qa");
+    let mut losses = Vec::new();
+    for what in ["start", "end"] {
+        let logits = fixture.floats(&format!("f64.ms_padding.{what}_logits"));
+        let labels = ints(&fixture, &format!("inputs.{what}_positions"));
+        let rows = logits.values.chunks(logits.shape[1]).zip(&labels);
+        let inside = rows.filter_map(|(row, label)| Some((row, row.get(*label as usize)?)));
+        let loss =
+            |(row, logit): (&[f64], &f64)| row.iter().map(|it| it.exp()).sum::<f64>().ln() - logit;
+        losses.push(inside.map(loss).collect::<Vec<f64>>());
+    }
+    let [starts, ends] = &losses[..] else {
+        panic!()
+    };
+    assert_eq!((starts.len(), ends.len()), (3, 2));
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let recorded = fixture.floats("f64.ms_padding.loss").values[0];
+    assert!(((mean(starts) + mean(ends)) / 2.0 - recorded).abs() < 1e-9);
+
+    let positions = ["inputs.start_positions", "inputs.end_positions"].map(|it| ints(&fixture, it));
+    let batch = batch(&fixture, 1, Targets::Classes(positions.concat()));
+    let (loss, sums, _) = share(&objective, &batch, None);
+    assert_eq!(sums.host.targets, 5);
+    let loss = to_f64(loss.into_data())[0];
+    assert!((loss - mean(&losses.concat())).abs() < F32.output);
 }
 
 /// All gradients, in the order of the module tree, in f64.
@@ -177,7 +214,12 @@ fn gradients<B: DebertaAutodiffBackend, M: AutodiffModule<B>>(
 }
 
 fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
-    assert!(!a.is_empty() && a.len() == b.len(), "{} and {}", a.len(), b.len());
+    assert!(
+        !a.is_empty() && a.len() == b.len(),
+        "{} and {}",
+        a.len(),
+        b.len()
+    );
     let largest = a.iter().fold(0.0, |max: f64, it| max.max(it.abs()));
     assert!(largest > 1e-3);
     let pairs = a.iter().zip(b);
@@ -196,13 +238,18 @@ fn micro_batches_of_a_token_task_add_up_with_and_without_sift() {
         label_smoothing: 0.1,
     };
     let whole = batch(&fixture, 1, classes(&fixture));
-    let Targets::Classes(labels) = &whole.targets else { panic!() };
+    let Targets::Classes(labels) = &whole.targets else {
+        panic!()
+    };
     let part = |rows: std::ops::Range<usize>| {
         let tokens = rows.start * whole.seq_len..rows.end * whole.seq_len;
         TaskBatch {
             examples: rows.clone().collect(),
             input_ids: whole.input_ids[tokens.clone()].to_vec(),
-            type_ids: whole.type_ids.as_ref().map(|it| it[tokens.clone()].to_vec()),
+            type_ids: whole
+                .type_ids
+                .as_ref()
+                .map(|it| it[tokens.clone()].to_vec()),
             lengths: whole.lengths[rows].to_vec(),
             targets: Targets::Classes(labels[tokens].to_vec()),
             ..whole.clone()
@@ -218,7 +265,10 @@ fn micro_batches_of_a_token_task_add_up_with_and_without_sift() {
         let run = |micro_batches: Vec<TaskBatch>| {
             let output = TrainStep::step(&objective, Step::new(micro_batches));
             let reading = output.item.sync();
-            (gradients::<FlexF32, _>(&objective.model, output.grads), reading.tally)
+            (
+                gradients::<FlexF32, _>(&objective.model, output.grads),
+                reading.tally,
+            )
         };
         let (at_once, tally) = run(vec![whole.clone()]);
         let (in_parts, parts_tally) = run(vec![part(0..1), part(1..3)]);
@@ -243,7 +293,8 @@ fn padding_is_of_no_account_to_the_penalty_of_a_token_task() {
     let wide = 8 + narrow.seq_len;
     let pad = |ids: &[i32]| -> Vec<i32> {
         let rows = ids.chunks(narrow.seq_len);
-        rows.flat_map(|row| row.iter().copied().chain([0; 8])).collect()
+        rows.flat_map(|row| row.iter().copied().chain([0; 8]))
+            .collect()
     };
     let padded = TaskBatch {
         seq_len: wide,
@@ -256,7 +307,10 @@ fn padding_is_of_no_account_to_the_penalty_of_a_token_task() {
         to_f64(sums.penalty_sum.into_data())[0]
     };
     let (narrow, padded) = (penalty(&narrow), penalty(&padded));
-    assert!((narrow - padded).abs() < 1e-4 * narrow, "{narrow} is not {padded}");
+    assert!(
+        (narrow - padded).abs() < 1e-4 * narrow,
+        "{narrow} is not {padded}"
+    );
 }
 
 #[test]
@@ -270,8 +324,22 @@ fn every_variant_of_sift_runs_and_keeps_to_its_ball() {
         (Divergence::Microsoft, Perturbed::Sum, None),
         (Divergence::Paper, Perturbed::Words, None),
         (Divergence::TrueKl, Perturbed::Sum, None),
-        (Divergence::TrueKl, Perturbed::Sum, Some(Ball { norm: BallNorm::Max, radius: 1e-4 })),
-        (Divergence::TrueKl, Perturbed::Sum, Some(Ball { norm: BallNorm::Euclidean, radius: 1e-4 })),
+        (
+            Divergence::TrueKl,
+            Perturbed::Sum,
+            Some(Ball {
+                norm: BallNorm::Max,
+                radius: 1e-4,
+            }),
+        ),
+        (
+            Divergence::TrueKl,
+            Perturbed::Sum,
+            Some(Ball {
+                norm: BallNorm::Euclidean,
+                radius: 1e-4,
+            }),
+        ),
     ] {
         objective.settings.sift = Some(SiftConfig {
             steps: 3,
@@ -287,7 +355,10 @@ fn every_variant_of_sift_runs_and_keeps_to_its_ball() {
     }
     // The true divergence of a larger move is larger, and of hardly any it is nearly zero.
     assert!(penalties[2] > 100.0 * penalties[3], "{penalties:?}");
-    assert!(penalties[3] > penalties[4] && penalties[4] >= 0.0, "{penalties:?}");
+    assert!(
+        penalties[3] > penalties[4] && penalties[4] >= 0.0,
+        "{penalties:?}"
+    );
 }
 
 #[test]
@@ -368,7 +439,10 @@ fn half_precision_keeps_gradients_in_f32_and_near_the_full_ones() {
     assert!(largest_difference(&full, &run(Precision::Bf16, 1.0)) < 0.1);
     assert!(largest_difference(&full, &run(Precision::F16, 1024.0)) < 0.02);
     let overflown = run(Precision::F16, 1e9);
-    assert!(overflown.iter().any(|it| !it.is_finite()), "the scale must be able to overflow");
+    assert!(
+        overflown.iter().any(|it| !it.is_finite()),
+        "the scale must be able to overflow"
+    );
 }
 
 #[test]
