@@ -41,6 +41,7 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "optimiser",
         folder: "crates/deberta-train/tests/fixtures",
+        parts: &[],
         script: "scripts/golden/make_golden_optim.py",
         writes_elsewhere: false,
         needs: "pip install torch==2.15.0",
@@ -53,6 +54,7 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "fine-tuning",
         folder: "crates/deberta-train/tests/fixtures",
+        parts: &[],
         script: "scripts/golden/make_golden_finetune.py",
         writes_elsewhere: false,
         needs: "pip install torch==2.15.0 transformers==5.23.0 safetensors",

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Tensor, backend::AutodiffBackend};
+use burn::tensor::{DType, Tensor, backend::AutodiffBackend};
 use burn::train::TrainOutput;
 
 use super::{Step, StepSums};
@@ -23,19 +23,23 @@ pub(super) fn accumulate<B: AutodiffBackend, M: AutodiffModule<B>, T>(
     forward: impl Fn(&T) -> Option<(Tensor<B, 1>, StepSums<B>)>,
 ) -> TrainOutput<StepSums<B::InnerBackend>> {
     let mut accumulator = GradientsAccumulator::<M>::new();
-    let mut sums = StepSums::empty(device);
+    let mut sums: Option<StepSums<B::InnerBackend>> = None;
     for batch in &step.micro_batches {
         let Some((loss, batch_sums)) = forward(batch) else {
             continue;
         };
-        sums = sums.merge(batch_sums.inner());
+        let batch_sums = batch_sums.inner();
+        sums = Some(match sums {
+            None => batch_sums,
+            Some(sums) => sums.merge(batch_sums),
+        });
         let grads = loss.mul_scalar(step.loss_scale).backward();
         let grads = GradientsParams::from_grads(grads, network);
         accumulator.accumulate(parameters, restore(parameters, grads, step.loss_scale));
     }
     TrainOutput {
         grads: accumulator.grads(),
-        item: sums,
+        item: sums.unwrap_or_else(|| StepSums::empty(device, DType::F32)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Masked language modelling, with gradients accumulated over micro-batches.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use deberta_model::heads::masked_lm::{MaskedTokens, token_losses};
 use deberta_model::{DebertaAutodiffBackend, DebertaBackend, DebertaForMaskedLm, MaskedLmInput};
@@ -79,7 +79,7 @@ fn forward<B: DebertaBackend>(
             tokens: batch.lengths.iter().sum(),
             ..Tally::default()
         },
-        ..StepSums::empty(device)
+        ..StepSums::empty(device, loss_sum.dtype())
     };
     Some((loss_sum, sums))
 }
@@ -108,7 +108,7 @@ impl<B: DebertaBackend> InferenceStep for MlmObjective<B> {
         let device = self.device();
         let model = self.precision.compute_copy(&self.model, &device);
         match forward(&model, &batch, &device) {
-            None => StepSums::empty(&device),
+            None => StepSums::empty(&device, DType::F32),
             Some((_, sums)) => sums,
         }
     }

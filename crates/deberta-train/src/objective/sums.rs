@@ -1,6 +1,6 @@
 //! Sums over the targets of a step, on the device.
 
-use burn::tensor::{Int, Tensor, TensorData, Transaction, backend::Backend};
+use burn::tensor::{DType, Int, Tensor, TensorData, Transaction, backend::Backend};
 use burn::train::metric::ItemLazy;
 
 use super::{EvaluationOutput, ExampleLogits, Reading, Scores, Tally};
@@ -23,12 +23,14 @@ pub struct StepSums<B: Backend> {
 }
 
 impl<B: Backend> StepSums<B> {
-    pub(super) fn empty(device: &B::Device) -> Self {
+    /// Nothing yet, in the type of the losses to come.
+    pub(super) fn empty(device: &B::Device, dtype: DType) -> Self {
+        let zero = || Tensor::zeros([1], (device, dtype));
         Self {
-            loss_sum: Tensor::zeros([1], device),
-            penalty_sum: Tensor::zeros([1], device),
+            loss_sum: zero(),
+            penalty_sum: zero(),
             correct: Tensor::zeros([1], device),
-            grad_norm: Tensor::zeros([1], device),
+            grad_norm: zero(),
             host: Tally::default(),
             scores: Scores::new(),
         }

@@ -48,24 +48,27 @@ pub fn global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     grads: &GradientsParams,
 ) -> Tensor<B::InnerBackend, 1> {
-    let device = module.devices().first().cloned().unwrap_or_default();
-    let mut squares = SumOfSquares::<B> {
-        grads,
-        sum: Tensor::zeros([1], &device),
-    };
+    let mut squares = SumOfSquares::<B> { grads, sum: None };
     module.visit(&mut squares);
-    squares.sum.sqrt()
+    match squares.sum {
+        Some(sum) => sum.sqrt(),
+        None => Tensor::zeros([1], &module.devices().first().cloned().unwrap_or_default()),
+    }
 }
 
 struct SumOfSquares<'a, B: AutodiffBackend> {
     grads: &'a GradientsParams,
-    sum: Tensor<B::InnerBackend, 1>,
+    sum: Option<Tensor<B::InnerBackend, 1>>,
 }
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            self.sum = self.sum.clone() + grad.square().sum();
+            let square = grad.square().sum();
+            self.sum = Some(match self.sum.take() {
+                None => square,
+                Some(sum) => sum + square,
+            });
         }
     }
 }

@@ -132,7 +132,7 @@ impl<B: DebertaBackend, M: TaskNetwork<B>> TaskObjective<B, M> {
         targets: Option<&TargetMatrix>,
         logits: Tensor<B, 2>,
     ) -> (Option<Tensor<B, 1>>, StepSums<B>) {
-        let mut sums = StepSums::empty(&logits.device());
+        let mut sums = StepSums::empty(&logits.device(), logits.dtype());
         sums.host = Tally {
             tokens: batch.lengths.iter().sum(),
             rows: batch.real_row_count(M::ROWS),
