@@ -42,71 +42,45 @@ impl PretrainConfig {
     }
 }
 
+const BELOW_1: &str = "at least 0 and below 1";
+
 /// Checks the numbers of optimiser and schedule.
 pub(super) fn check_optimization(
     optimizer: &AdamWConfig,
     schedule: &ScheduleConfig,
 ) -> Result<(), TrainError> {
-    type Check = (&'static str, f64, &'static str, fn(f64) -> bool);
-    let below_1 = "at least 0 and below 1";
-    let checks: [Check; 8] = [
-        ("optimizer.beta_1", optimizer.beta_1, below_1, fraction),
-        ("optimizer.beta_2", optimizer.beta_2, below_1, fraction),
-        (
-            "optimizer.epsilon",
-            optimizer.epsilon,
-            "a positive number",
-            positive,
-        ),
-        (
-            "optimizer.weight_decay",
-            optimizer.weight_decay,
-            "at least 0",
-            not_negative,
-        ),
-        (
-            "optimizer.layer_rate_decay",
-            optimizer.layer_rate_decay,
-            "above 0 and at most 1",
-            |it| it > 0.0 && it <= 1.0,
-        ),
-        (
-            "schedule.peak_lr",
-            schedule.peak_lr,
-            "a positive number",
-            positive,
-        ),
-        (
-            "schedule.warmup_fraction",
-            schedule.warmup_fraction.unwrap_or(0.0),
-            below_1,
-            fraction,
-        ),
-        (
-            "schedule.end_factor",
-            schedule.end_factor,
-            below_1,
-            fraction,
-        ),
-    ];
-    for (field, value, expected, is_allowed) in checks {
-        check_number(field, value, expected, is_allowed)?;
-    }
+    check_optimizer(optimizer)?;
+    let warmup = schedule.warmup_fraction.unwrap_or(0.0);
+    check_number(
+        "schedule.peak_lr",
+        schedule.peak_lr,
+        "a positive number",
+        positive,
+    )?;
+    check_number("schedule.warmup_fraction", warmup, BELOW_1, fraction)?;
+    check_number(
+        "schedule.end_factor",
+        schedule.end_factor,
+        BELOW_1,
+        fraction,
+    )
+}
+
+fn check_optimizer(optimizer: &AdamWConfig) -> Result<(), TrainError> {
+    let (number, not_below) = ("a positive number", "at least 0");
+    let layers = ("optimizer.layer_rate_decay", optimizer.layer_rate_decay);
+    let is_decay = |it| it > 0.0 && it <= 1.0;
+    let decay = optimizer.weight_decay;
+    check_number("optimizer.beta_1", optimizer.beta_1, BELOW_1, fraction)?;
+    check_number("optimizer.beta_2", optimizer.beta_2, BELOW_1, fraction)?;
+    check_number("optimizer.epsilon", optimizer.epsilon, number, positive)?;
+    check_number("optimizer.weight_decay", decay, not_below, not_negative)?;
+    check_number(layers.0, layers.1, "above 0 and at most 1", is_decay)?;
     if let Some(norm) = optimizer.max_grad_norm {
-        check_number(
-            "optimizer.max_grad_norm",
-            norm,
-            "a positive number",
-            positive,
-        )?;
+        check_number("optimizer.max_grad_norm", norm, number, positive)?;
     }
     for factor in optimizer.rate_factors.values() {
-        check_number(
-            "optimizer.rate_factors",
-            *factor,
-            "at least 0",
-            not_negative,
-        )?;
+        check_number("optimizer.rate_factors", *factor, not_below, not_negative)?;
     }
     Ok(())
 }
