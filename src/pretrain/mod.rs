@@ -22,7 +22,9 @@ use deberta_data::tokenizer::Tokenize;
 use deberta_model::DebertaAutodiffBackend;
 use deberta_model::checkpoint::save_masked_lm;
 use deberta_train::report::{Baseline, ReportFiles, write_report};
-use deberta_train::run::{Display, PretrainData, RunOptions, RunReport, pretrain};
+use deberta_train::run::{
+    Display, PretrainData, RunOptions as TrainingOptions, RunReport, pretrain,
+};
 
 pub use error::PretrainError;
 pub use job::{CorpusSettings, PackingSettings, PretrainJob, TokenizerSettings};
@@ -102,13 +104,13 @@ pub fn run<B: DebertaAutodiffBackend>(
         train: shards(&train, seed, usize::MAX),
         held_out: evaluated,
     };
-    let pretrain_options = RunOptions {
+    let training_options = TrainingOptions {
         run_dir: run_dir.into(),
         resume: options.resume,
         display: options.display,
         interrupter: options.interrupter.clone(),
     };
-    let trained = pretrain::<B>(&job.train, &data, &pretrain_options, device)?;
+    let trained = pretrain::<B>(&job.train, &data, &training_options, device)?;
 
     let mut outcome = PretrainOutcome {
         examples: [train.len(), held_out.len()],
