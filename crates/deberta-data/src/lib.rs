@@ -17,9 +17,12 @@
 //! Beside this path, [`task`] reads labelled examples for fine-tuning, and [`metric`] judges what a
 //! model made of them.
 //!
+//! [`batching`] groups inputs of any length for inference.
+//!
 //! Everything is deterministic: the same corpus, tokenizer, options and seed give the same
 //! examples on any machine and any number of threads.
 
+pub mod batching;
 pub mod corpus;
 pub mod masking;
 pub mod metric;
