@@ -22,7 +22,9 @@ usage: cargo xtask COMMAND
   msrv              no dependency asks for a newer compiler than the workspace does
   fixtures [NAME]   writes the golden files again from the reference implementations
   bench [BACKEND ...] [-- CRITERION ARGUMENTS]
-                    runs the benchmarks on every backend of this machine, or those named";
+                    runs the benchmarks on every backend of this machine, or those named
+  bench --peers [ARGUMENTS OF compare.py]
+                    measures this program beside PyTorch, ONNX Runtime and candle";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,6 +1,8 @@
 //! The benchmarks on every backend of this machine, in one table.
 
+mod chart;
 mod estimates;
+mod peers;
 mod table;
 
 use std::fs;
@@ -26,7 +28,13 @@ struct BackendResults {
 /// Runs the benchmarks on the backends named, or on all that this machine can run.
 ///
 /// What follows `--` goes to criterion: a filter, `--quick`, `--save-baseline NAME`, …
+/// `--peers` compares with other programs instead; what follows it goes to `compare.py`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if let [first, rest @ ..] = arguments
+        && first == "--peers"
+    {
+        return peers::run(rest);
+    }
     let mut parts = arguments.splitn(2, |it| it == "--");
     let backends = select(parts.next().unwrap_or_default())?;
     let criterion = parts.next().unwrap_or_default();
@@ -89,6 +97,7 @@ fn report(results: &[BackendResults]) -> Result<()> {
     for (name, text) in [
         ("results.md", markdown),
         ("results.json", table::json(results)?),
+        ("results.svg", table::chart(results)),
     ] {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

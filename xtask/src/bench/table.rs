@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::BackendResults;
+use super::chart::{self, Group};
 use super::estimates::Measurement;
 
 /// One row per benchmark, one column per backend.
@@ -41,6 +42,21 @@ pub(crate) fn json(results: &[BackendResults]) -> Result<String> {
     });
     let measurements: Vec<_> = measurements.collect();
     Ok(serde_json::to_string_pretty(&measurements)? + "\n")
+}
+
+/// Bars of all benchmarks that count elements, a bar per backend.
+pub(crate) fn chart(results: &[BackendResults]) -> String {
+    let groups = names(results).into_iter().filter_map(|name| {
+        let bars = results.iter().filter_map(|backend| {
+            let measurement = backend.measurements.iter().find(|it| it.name == name)?;
+            Some((backend.backend.to_owned(), measurement.rate()?))
+        });
+        let bars: Vec<_> = bars.collect();
+        let title = name.to_owned();
+        (!bars.is_empty()).then_some(Group { title, bars })
+    });
+    let groups: Vec<Group> = groups.collect();
+    chart::bars("Benchmarks", "per second", &groups)
 }
 
 /// All benchmarks, in the order in which they first occur.
@@ -111,6 +127,13 @@ mod tests {
 Median ± median absolute deviation; tokens per second in parentheses.
 ";
         assert_eq!(markdown(&results()), expected);
+    }
+
+    #[test]
+    fn the_chart_has_the_benchmarks_that_count_something() {
+        let svg = chart(&results());
+        assert!(svg.contains("forward/8x128") && !svg.contains("mask"));
+        assert!(svg.contains("512000 per second") && svg.contains("256 per second"));
     }
 
     #[test]
