@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
+use burn::tensor::{DType, Shape, TensorMetadata};
 
 /// A Burn backend that runs DeBERTa.
 ///
@@ -36,10 +36,57 @@ pub trait DebertaBackend: Backend {
         no_kernel(call)
     }
 
+    /// One update of a parameter. Called only for float types that [`fuses`](Self::fuses) names.
+    fn adamw(update: &AdamWUpdate, _tensors: AdamWTensors<Self>) -> AdamWTensors<Self> {
+        unreachable!("`fuses` is false, so {update:?} must not be asked for")
+    }
+
+    /// `Σ x²` over all numbers of a tensor, `[1]`.
+    fn sum_of_squares(x: &FloatTensor<Self>) -> FloatTensor<Self> {
+        let square = Self::float_mul(x.clone(), x.clone());
+        Self::float_sum(square)
+    }
+
+    /// `x` times `factor` `[1]`.
+    fn scale(x: FloatTensor<Self>, factor: &FloatTensor<Self>) -> FloatTensor<Self> {
+        let axes = Shape::from(vec![1; x.rank()]);
+        Self::float_mul(x, Self::float_reshape(factor.clone(), axes))
+    }
+
     /// What the network calls: the output of a fused operation, tracked by autodiff if there is.
     fn apply(call: FusedCall<Self>, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
         Self::fused(&call, &inputs).output
     }
+}
+
+/// One update of a parameter by AdamW, all scalars computed.
+///
+/// ```text
+/// m ← β₁ m + (1 − β₁) g
+/// v ← β₂ v + (1 − β₂) g²
+/// θ ← (1 − decay) θ − rate · m / (√v + epsilon)
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct AdamWUpdate {
+    /// `β₁` and `β₂`.
+    pub betas: [f64; 2],
+    /// Added to the root, with the correction of the bias.
+    pub epsilon: f64,
+    /// Learning rate, with the correction of the bias.
+    pub rate: f64,
+    /// Learning rate times weight decay.
+    pub decay: f64,
+}
+
+/// Tensors of an update, all of one shape.
+#[derive(Debug, Clone)]
+pub struct AdamWTensors<B: Backend> {
+    /// `θ`.
+    pub parameter: FloatTensor<B>,
+    /// `g`; comes back as it was.
+    pub gradient: FloatTensor<B>,
+    /// `m` and `v`; `None` before the first update.
+    pub moments: Option<(FloatTensor<B>, FloatTensor<B>)>,
 }
 
 /// A backend that trains DeBERTa: `Autodiff` around any [`DebertaBackend`].

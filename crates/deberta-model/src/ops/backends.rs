@@ -24,7 +24,7 @@ mod host {
     use burn::tensor::DType;
     use burn::tensor::ops::FloatTensor;
 
-    use crate::ops::{DebertaBackend, Fused, FusedCall, cpu};
+    use crate::ops::{AdamWTensors, AdamWUpdate, DebertaBackend, Fused, FusedCall, cpu};
 
     /// The CPU kernels, for a backend whose numbers they can read.
     macro_rules! use_cpu_kernels {
@@ -45,6 +45,18 @@ mod host {
                     grad: FloatTensor<Self>,
                 ) -> Vec<FloatTensor<Self>> {
                     cpu::backward(call, inputs, output, grad)
+                }
+
+                fn adamw(update: &AdamWUpdate, tensors: AdamWTensors<Self>) -> AdamWTensors<Self> {
+                    cpu::adamw(update, tensors)
+                }
+
+                fn sum_of_squares(x: &FloatTensor<Self>) -> FloatTensor<Self> {
+                    cpu::sum_of_squares::<Self>(x)
+                }
+
+                fn scale(x: FloatTensor<Self>, factor: &FloatTensor<Self>) -> FloatTensor<Self> {
+                    cpu::scale::<Self>(x, factor)
                 }
             }
         };

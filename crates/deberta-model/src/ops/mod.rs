@@ -15,7 +15,8 @@ use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::{Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
 
 pub use backend::{
-    AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall, Fused, FusedCall, MaskCall,
+    AdamWTensors, AdamWUpdate, AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall,
+    Fused, FusedCall, MaskCall,
 };
 pub(crate) use position_terms::{content_to_position, position_to_content};
 pub(crate) use reference::{gelu, widen};

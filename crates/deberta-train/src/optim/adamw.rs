@@ -8,10 +8,9 @@ use burn::optim::{
     GradientsParams, LearningRate, MultiGradientsParams, Optimizer, SimpleOptimizer,
 };
 use burn::record::Record;
-use burn::tensor::{
-    Tensor,
-    backend::{AutodiffBackend, Backend},
-};
+use burn::tensor::{Tensor, TensorPrimitive, backend::Backend};
+use deberta_model::ops::{AdamWTensors, AdamWUpdate};
+use deberta_model::{DebertaAutodiffBackend, DebertaBackend};
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Grouping, ParameterGroup};
@@ -75,7 +74,7 @@ impl AdamWConfig {
     ///
     /// `max_grad_norm` is not its business: clipping happens before, see
     /// [`clip_global_norm`](super::clip_global_norm).
-    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> AdamW<M, B> {
+    pub fn init<B: DebertaAutodiffBackend, M: AutodiffModule<B>>(&self) -> AdamW<M, B> {
         AdamW {
             decayed: OptimizerAdaptor::from(self.rule(self.weight_decay)),
             undecayed: OptimizerAdaptor::from(self.rule(0.0)),
@@ -102,7 +101,7 @@ impl AdamWConfig {
 ///
 /// See [`AdamWRule`] for the formula and [`Grouping`] for the groups.
 #[derive(Clone)]
-pub struct AdamW<M: AutodiffModule<B>, B: AutodiffBackend> {
+pub struct AdamW<M: AutodiffModule<B>, B: DebertaAutodiffBackend> {
     decayed: OptimizerAdaptor<AdamWRule, M, B>,
     undecayed: OptimizerAdaptor<AdamWRule, M, B>,
     grouping: Grouping,
@@ -111,7 +110,7 @@ pub struct AdamW<M: AutodiffModule<B>, B: AutodiffBackend> {
 /// State of the decayed or of the other parameters.
 type GroupRecord<M, B> = <OptimizerAdaptor<AdamWRule, M, B> as Optimizer<M, B>>::Record;
 
-impl<M: AutodiffModule<B>, B: AutodiffBackend> AdamW<M, B> {
+impl<M: AutodiffModule<B>, B: DebertaAutodiffBackend> AdamW<M, B> {
     fn rule_for(&mut self, decayed: bool) -> &mut OptimizerAdaptor<AdamWRule, M, B> {
         match decayed {
             true => &mut self.decayed,
@@ -120,7 +119,7 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> AdamW<M, B> {
     }
 }
 
-impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamW<M, B> {
+impl<M: AutodiffModule<B>, B: DebertaAutodiffBackend> Optimizer<M, B> for AdamW<M, B> {
     type Record = (GroupRecord<M, B>, GroupRecord<M, B>);
 
     fn step(&mut self, lr: LearningRate, module: M, grads: GradientsParams) -> M {
@@ -216,7 +215,43 @@ pub struct Moments<B: Backend, const D: usize> {
     pub second: Tensor<B, D>,
 }
 
-impl<B: Backend> SimpleOptimizer<B> for AdamWRule {
+impl AdamWRule {
+    /// [`step`](SimpleOptimizer::step) by the backend's kernel, in the memory of its arguments.
+    fn fused<B: DebertaBackend, const D: usize>(
+        &self,
+        lr: LearningRate,
+        parameter: Tensor<B, D>,
+        grad: Tensor<B, D>,
+        state: Option<Moments<B, D>>,
+    ) -> (Tensor<B, D>, Option<Moments<B, D>>) {
+        let steps = state.as_ref().map_or(0, |it| it.steps) + 1;
+        let (correction_1, correction_2) = self.corrections(steps);
+        let update = AdamWUpdate {
+            betas: [self.beta_1, self.beta_2],
+            epsilon: self.epsilon * correction_2,
+            rate: lr * correction_2 / correction_1,
+            decay: lr * self.weight_decay,
+        };
+        let primitive = |tensor: Tensor<B, D>| tensor.into_primitive().tensor();
+        let tensor = |primitive| Tensor::from_primitive(TensorPrimitive::Float(primitive));
+        let updated = B::adamw(
+            &update,
+            AdamWTensors {
+                parameter: primitive(parameter),
+                gradient: primitive(grad),
+                moments: state.map(|it| (primitive(it.first), primitive(it.second))),
+            },
+        );
+        let moments = updated.moments.map(|(first, second)| Moments {
+            steps,
+            first: tensor(first),
+            second: tensor(second),
+        });
+        (tensor(updated.parameter), moments)
+    }
+}
+
+impl<B: DebertaBackend> SimpleOptimizer<B> for AdamWRule {
     type State<const D: usize> = Moments<B, D>;
 
     fn step<const D: usize>(
@@ -226,6 +261,9 @@ impl<B: Backend> SimpleOptimizer<B> for AdamWRule {
         grad: Tensor<B, D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<B, D>, Option<Self::State<D>>) {
+        if B::fuses(tensor.dtype()) && grad.dtype() == tensor.dtype() {
+            return self.fused(lr, tensor, grad, state);
+        }
         let new_first = grad.clone().mul_scalar(1.0 - self.beta_1);
         let new_second = grad.square().mul_scalar(1.0 - self.beta_2);
         let state = match state {

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, backend::AutodiffBackend};
+use burn::tensor::{Tensor, TensorPrimitive};
+use deberta_model::{DebertaAutodiffBackend, DebertaBackend};
 
 /// Keeps the scale finite when all gradients are zero.
 const EPSILON: f64 = 1e-6;
@@ -20,7 +21,7 @@ const EPSILON: f64 = 1e-6;
 /// # Returns
 ///
 /// The scaled gradients, and the norm before scaling, of shape `[1]`.
-pub fn clip_global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
+pub fn clip_global_norm<B: DebertaAutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     grads: GradientsParams,
     max_norm: f64,
@@ -44,7 +45,7 @@ pub fn clip_global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
 /// Euclidean norm of all gradients of `module` as one vector, of shape `[1]`.
 ///
 /// The sum runs in the order of the module tree, so it is the same in every process.
-pub fn global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
+pub fn global_norm<B: DebertaAutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     grads: &GradientsParams,
 ) -> Tensor<B::InnerBackend, 1> {
@@ -56,15 +57,16 @@ pub fn global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     }
 }
 
-struct SumOfSquares<'a, B: AutodiffBackend> {
+struct SumOfSquares<'a, B: DebertaAutodiffBackend> {
     grads: &'a GradientsParams,
     sum: Option<Tensor<B::InnerBackend, 1>>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
+impl<B: DebertaAutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            let square = grad.square().sum();
+            let square = B::InnerBackend::sum_of_squares(&grad.into_primitive().tensor());
+            let square = Tensor::from_primitive(TensorPrimitive::Float(square));
             self.sum = Some(match self.sum.take() {
                 None => square,
                 Some(sum) => sum + square,
@@ -73,17 +75,20 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
     }
 }
 
-struct Scaler<B: AutodiffBackend> {
+struct Scaler<B: DebertaAutodiffBackend> {
     scale: Tensor<B::InnerBackend, 1>,
     grads: GradientsParams,
     backend: PhantomData<B>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Scaler<B> {
+impl<B: DebertaAutodiffBackend> ModuleVisitor<B> for Scaler<B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
-            let scale = self.scale.clone().reshape([1; D]);
-            self.grads.register(param.id, grad * scale);
+            let scale = self.scale.clone().into_primitive().tensor();
+            let scaled = B::InnerBackend::scale(grad.into_primitive().tensor(), &scale);
+            let scaled =
+                Tensor::<B::InnerBackend, D>::from_primitive(TensorPrimitive::Float(scaled));
+            self.grads.register(param.id, scaled);
         }
     }
 }

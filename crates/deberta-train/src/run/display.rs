@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use burn::tensor::backend::AutodiffBackend;
 use burn::train::metric::LearningRateMetric;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{FileApplicationLoggerInstaller, SupervisedTraining};
+use deberta_model::DebertaAutodiffBackend;
 
 use super::RunOptions;
 use super::lines::ProgressLines;
@@ -53,7 +53,7 @@ pub(super) struct Shown {
 }
 
 /// Registers what the log and the display receive.
-pub(super) fn with_metrics<B: AutodiffBackend, M: Objective<B>>(
+pub(super) fn with_metrics<B: DebertaAutodiffBackend, M: Objective<B>>(
     training: Training<B, M>,
     shown: &Shown,
 ) -> Training<B, M> {
@@ -78,7 +78,7 @@ pub(super) fn with_metrics<B: AutodiffBackend, M: Objective<B>>(
 }
 
 /// Installs the display; only the dashboard needs warnings to go to a file.
-pub(super) fn with_display<B: AutodiffBackend, M: Objective<B>>(
+pub(super) fn with_display<B: DebertaAutodiffBackend, M: Objective<B>>(
     training: Training<B, M>,
     options: &RunOptions,
 ) -> Training<B, M> {

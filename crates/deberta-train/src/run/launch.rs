@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use burn::data::dataloader::DataLoader;
-use burn::tensor::backend::AutodiffBackend;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use deberta_model::DebertaAutodiffBackend;
 use serde::Serialize;
 
 use super::data::{EvaluationLoader, LoaderStatus, StepLoader};
@@ -39,7 +39,7 @@ pub struct RunOptions {
 }
 
 /// All that a run needs besides its objective.
-pub(super) struct Launch<'a, B: AutodiffBackend, T, C> {
+pub(super) struct Launch<'a, B: DebertaAutodiffBackend, T, C> {
     /// The resolved configuration, to be written beside the run.
     pub(super) config: &'a C,
     pub(super) run: &'a RunConfig,
@@ -55,7 +55,7 @@ pub(super) struct Launch<'a, B: AutodiffBackend, T, C> {
 
 type Strategy<B, M> = Arc<StepLoop<B, M>>;
 
-impl<B: AutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<'_, B, T, C> {
+impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<'_, B, T, C> {
     /// Trains from the start or from the latest undamaged checkpoint, to the end.
     pub(super) fn run<M: Objective<B, Batch = T>>(
         &self,

@@ -12,6 +12,7 @@ use burn::train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainingComponents, TrainingItem,
     ValidLoader,
 };
+use deberta_model::DebertaAutodiffBackend;
 
 use super::TrainError;
 use super::order::mix;
@@ -34,7 +35,7 @@ type Gradients<B> = (
 /// A running loop.
 pub(super) struct Session<'a, B, M>
 where
-    B: AutodiffBackend,
+    B: DebertaAutodiffBackend,
     M: Objective<B>,
 {
     plan: &'a StepLoop<B, M>,
@@ -56,7 +57,7 @@ where
 
 impl<'a, B, M> Session<'a, B, M>
 where
-    B: AutodiffBackend,
+    B: DebertaAutodiffBackend,
     M: Objective<B>,
 {
     pub(super) fn new(

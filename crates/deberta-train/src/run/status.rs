@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use burn::module::AutodiffModule;
-use burn::tensor::backend::AutodiffBackend;
+use deberta_model::DebertaAutodiffBackend;
 
 use super::data::LoaderStatus;
 use super::step_loop::{LoopResult, StepLoop};
@@ -39,7 +39,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    pub(crate) fn new<B: AutodiffBackend, M: AutodiffModule<B>>(
+    pub(crate) fn new<B: DebertaAutodiffBackend, M: AutodiffModule<B>>(
         result: &LoopResult,
         strategy: &StepLoop<B, M>,
         loaders: &LoaderStatus,

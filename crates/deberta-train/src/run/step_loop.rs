@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use burn::module::AutodiffModule;
-use burn::tensor::backend::AutodiffBackend;
 use burn::train::{
     Learner, LearningComponentsMarker, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, ValidLoader,
 };
+use deberta_model::DebertaAutodiffBackend;
 
 use super::data::LoaderStatus;
 use super::scoring::Scoring;
@@ -29,7 +29,7 @@ pub(crate) type Components<B, M> =
 /// drives the same Learner, dispatches the same events to the same metrics and renderers, and
 /// besides keeps a [`TrainState`], from which it continues in the middle of an epoch. What Burn
 /// calls an epoch is here the stretch between two evaluations.
-pub(crate) struct StepLoop<B: AutodiffBackend, M: AutodiffModule<B>> {
+pub(crate) struct StepLoop<B: DebertaAutodiffBackend, M: AutodiffModule<B>> {
     pub(crate) device: B::Device,
     pub(crate) run: RunConfig,
     pub(crate) max_grad_norm: Option<f64>,
@@ -63,7 +63,7 @@ pub(crate) struct LoopResult {
 
 impl<B, M> StepLoop<B, M>
 where
-    B: AutodiffBackend,
+    B: DebertaAutodiffBackend,
     M: AutodiffModule<B>,
 {
     pub(crate) fn take_result(&self) -> Option<Result<LoopResult, TrainError>> {
@@ -76,7 +76,7 @@ where
 
 impl<B, M> SupervisedLearningStrategy<Components<B, M>> for StepLoop<B, M>
 where
-    B: AutodiffBackend,
+    B: DebertaAutodiffBackend,
     M: Objective<B>,
 {
     fn fit(

@@ -2,10 +2,9 @@
 
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
 use deberta_model::checkpoint::{Compatibility, load_masked_lm};
 use deberta_model::heads::masked_lm::{MaskedTokens, masked_lm_loss};
-use deberta_model::{DebertaBackend, MaskedLmInput};
+use deberta_model::{DebertaAutodiffBackend, MaskedLmInput};
 use deberta_train::optim::AdamWConfig;
 use serde::Deserialize;
 
@@ -69,7 +68,7 @@ fn labels(fixture: &Fixture) -> (Vec<Vec<u32>>, Vec<i64>) {
 }
 
 /// Losses before each of as many steps as were recorded.
-fn losses<B: AutodiffBackend + DebertaBackend>(name: &str, trajectory: &Trajectory) -> Vec<f64> {
+fn losses<B: DebertaAutodiffBackend>(name: &str, trajectory: &Trajectory) -> Vec<f64> {
     let device = B::Device::default();
     let fixture = Fixture::open(name);
     let (mut model, _) =
@@ -90,10 +89,7 @@ fn losses<B: AutodiffBackend + DebertaBackend>(name: &str, trajectory: &Trajecto
 }
 
 #[track_caller]
-fn check<B: AutodiffBackend + DebertaBackend>(
-    expected: impl Fn(&Trajectory) -> &Vec<f64>,
-    tolerance: f64,
-) {
+fn check<B: DebertaAutodiffBackend>(expected: impl Fn(&Trajectory) -> &Vec<f64>, tolerance: f64) {
     for name in FIXTURES {
         let trajectory = Trajectory::read(name);
         let expected = expected(&trajectory);

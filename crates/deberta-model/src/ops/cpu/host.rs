@@ -14,6 +14,15 @@ pub(crate) trait HostBackend: Backend {
     /// Numbers of an f32 tensor, row after row.
     fn floats(tensor: &FloatTensor<Self>) -> Floats<'_>;
 
+    /// Numbers of an f32 tensor, row after row; its own memory if no other tensor shares it.
+    fn take(tensor: FloatTensor<Self>) -> Vec<f32> {
+        let data = read(try_read_sync(Self::float_into_data(tensor)));
+        match data.into_vec() {
+            Ok(values) => values,
+            Err(error) => unreachable!("kernels run in f32: {error:?}"),
+        }
+    }
+
     /// An f32 tensor of these numbers.
     fn tensor(values: Vec<f32>, shape: Shape) -> FloatTensor<Self> {
         Self::float_from_data(TensorData::new(values, shape), &Self::Device::default())

@@ -9,6 +9,7 @@ mod host;
 mod math;
 mod rows;
 mod softmax;
+mod update;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Shape, TensorMetadata};
 
 use self::host::HostBackend;
-use super::{AttentionCall, Fused, FusedCall, MaskCall};
+use super::{AdamWTensors, AdamWUpdate, AttentionCall, Fused, FusedCall, MaskCall};
 
 /// Runs a fused operation.
 pub(super) fn forward<B: HostBackend>(call: &FusedCall<B>, inputs: &[FloatTensor<B>]) -> Fused<B> {
@@ -104,6 +105,44 @@ pub(super) fn backward<B: HostBackend>(
         .zip(inputs)
         .map(|(gradient, input)| B::tensor(gradient, input.shape()))
         .collect()
+}
+
+/// One update of a parameter by AdamW.
+pub(super) fn adamw<B: HostBackend>(
+    update: &AdamWUpdate,
+    tensors: AdamWTensors<B>,
+) -> AdamWTensors<B> {
+    let shape = tensors.parameter.shape();
+    let gradient = B::floats(&tensors.gradient);
+    let (mut first, mut second) = match tensors.moments {
+        Some((first, second)) => (B::take(first), B::take(second)),
+        None => (vec![0.0; gradient.len()], vec![0.0; gradient.len()]),
+    };
+    let mut parameter = B::take(tensors.parameter);
+    update::adamw(update, &mut parameter, &gradient, &mut first, &mut second);
+    let tensor = |values| B::tensor(values, shape.clone());
+    AdamWTensors {
+        parameter: tensor(parameter),
+        moments: Some((tensor(first), tensor(second))),
+        gradient: tensors.gradient.clone(),
+    }
+}
+
+/// `Σ x²` over all numbers of a tensor, `[1]`.
+pub(super) fn sum_of_squares<B: HostBackend>(x: &FloatTensor<B>) -> FloatTensor<B> {
+    B::tensor(vec![update::sum_of_squares(&B::floats(x))], Shape::new([1]))
+}
+
+/// `x` times the only number of `factor`, in the memory of `x`.
+pub(super) fn scale<B: HostBackend>(x: FloatTensor<B>, factor: &FloatTensor<B>) -> FloatTensor<B> {
+    let factor = B::floats(factor)[0];
+    if factor == 1.0 {
+        return x;
+    }
+    let shape = x.shape();
+    let mut values = B::take(x);
+    update::scale(&mut values, factor);
+    B::tensor(values, shape)
 }
 
 /// Inputs of the two layer norms besides `x`, read from the backend.
