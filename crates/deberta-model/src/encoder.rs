@@ -2,13 +2,14 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{Bool, Int, Tensor, backend::Backend};
+use burn::tensor::{Bool, DType, Int, Tensor, backend::Backend};
 
 use crate::attention::AttentionMask;
 use crate::config::DebertaConfig;
 use crate::conv::ConvLayer;
 use crate::layer::DebertaLayer;
 use crate::ops::{self, DebertaBackend};
+use crate::padding::RealTokens;
 use crate::relative_position::{RelativePositionConfig, RelativePositions};
 use crate::weight_init::{WeightInit, layer_norm};
 
@@ -39,17 +40,6 @@ pub struct SelectedRows<B: Backend> {
     pub flat_index: Tensor<B, 1, Int>,
 }
 
-impl<B: Backend> SelectedRows<B> {
-    /// The selected rows of `x` `[batch, seq_len, hidden]` as `[batch, slots, hidden]`.
-    pub fn select(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [batch, seq_len, hidden] = x.dims();
-        let [_, slots] = self.positions.dims();
-        x.reshape([batch * seq_len, hidden])
-            .select(0, self.flat_index.clone())
-            .reshape([batch, slots, hidden])
-    }
-}
-
 /// States that a forward pass hands to its observer.
 #[derive(Debug)]
 pub enum Observation<'a, B: Backend> {
@@ -64,15 +54,44 @@ pub enum Observation<'a, B: Backend> {
 pub struct Observe {
     /// Hidden states of every layer.
     pub hidden_states: bool,
-    /// Attention probabilities of every layer; they are computed a second time.
+    /// Attention probabilities of every layer; they are computed a second time, and padding is
+    /// not skipped.
     pub attentions: bool,
+}
+
+impl Observe {
+    /// See [`AttentionMask::skip_padding`].
+    pub(crate) fn skip_padding<B: DebertaBackend>(
+        self,
+        mask: AttentionMask<B>,
+        dtype: DType,
+    ) -> (AttentionMask<B>, Option<RealTokens<B>>) {
+        if self.attentions {
+            return (mask.as_tensors(), None);
+        }
+        mask.skip_padding(dtype)
+    }
 }
 
 /// What all layers of one forward pass share.
 pub(crate) struct EncoderContext<B: Backend> {
     pub(crate) mask: AttentionMask<B>,
+    /// The layers run on these tokens only; `None` if nothing is skipped.
+    pub(crate) real: Option<RealTokens<B>>,
+    /// Tokens of the longest sequence.
+    longest: usize,
     live_rows: Option<Tensor<B, 2>>,
     relative: Option<RelativePositions<B>>,
+}
+
+impl<B: Backend> EncoderContext<B> {
+    /// States `[batch, seq_len, hidden]`, zero at padding that was skipped.
+    pub(crate) fn unpack(&self, states: Tensor<B, 3>) -> Tensor<B, 3> {
+        match &self.real {
+            Some(real) => real.unpack(states),
+            None => states,
+        }
+    }
 }
 
 impl<B: Backend> DebertaEncoder<B> {
@@ -105,9 +124,7 @@ impl<B: Backend> DebertaEncoder<B> {
 impl<B: DebertaBackend> DebertaEncoder<B> {
     /// Runs all layers on embedded tokens `[batch, seq_len, hidden]`.
     pub fn forward(&self, embeddings: Tensor<B, 3>, mask: AttentionMask<B>) -> Tensor<B, 3> {
-        let layers = self.layers.len();
-        let context = self.context(&embeddings, mask);
-        self.run(embeddings, &context, layers, Observe::default(), |_| {})
+        self.forward_observed(embeddings, mask, Observe::default(), |_| {})
     }
 
     /// As [`forward`](Self::forward), showing inner states to `observer` on the way.
@@ -118,29 +135,43 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         observe: Observe,
         observer: impl FnMut(Observation<'_, B>),
     ) -> Tensor<B, 3> {
-        let layers = self.layers.len();
-        let context = self.context(&embeddings, mask);
-        self.run(embeddings, &context, layers, observe, observer)
+        let (mask, real) = observe.skip_padding(mask, embeddings.dtype());
+        let embeddings = match &real {
+            Some(real) => real.pack(embeddings),
+            None => embeddings,
+        };
+        let context = self.context(&embeddings, mask, real);
+        let states = self.run(embeddings, &context, self.layers.len(), observe, observer);
+        context.unpack(states)
     }
 
-    /// Table rows, positions and mask for states `[batch, seq_len, hidden]`.
+    /// Table rows and positions for states `[batch, seq_len, hidden]`, or `[1, tokens, hidden]` of
+    /// the `real` tokens; `mask` is theirs.
     pub(crate) fn context(
         &self,
         states: &Tensor<B, 3>,
         mask: AttentionMask<B>,
+        real: Option<RealTokens<B>>,
     ) -> EncoderContext<B> {
         let [_, seq_len, _] = states.dims();
+        let longest = match &mask {
+            AttentionMask::Sequences(sequences) => sequences.longest(),
+            _ => seq_len,
+        };
         let relative = self.relative.as_ref().map(|config| {
-            RelativePositions::consecutive(config, seq_len, seq_len, &states.device())
+            RelativePositions::consecutive(config, longest, longest, &states.device())
         });
         EncoderContext {
             mask,
+            real,
+            longest,
             live_rows: relative.as_ref().and_then(|it| self.live_rows(it)),
             relative,
         }
     }
 
-    /// Runs the first `layers` layers.
+    /// Runs the first `layers` layers. The observer sees `[batch, seq_len, hidden]` also where
+    /// padding is skipped.
     pub(crate) fn run(
         &self,
         embeddings: Tensor<B, 3>,
@@ -150,9 +181,12 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         mut observer: impl FnMut(Observation<'_, B>),
     ) -> Tensor<B, 3> {
         let mut states = embeddings.clone();
-        if observe.hidden_states {
-            observer(Observation::HiddenStates(&states));
-        }
+        let show = |states: &Tensor<B, 3>, observer: &mut dyn FnMut(Observation<'_, B>)| {
+            if observe.hidden_states {
+                observer(Observation::HiddenStates(&context.unpack(states.clone())));
+            }
+        };
+        show(&states, &mut observer);
         for (index, layer) in self.layers.iter().take(layers).enumerate() {
             let keys = layer.keys(states.clone(), context.live_rows.clone());
             let relative = context.relative.as_ref();
@@ -162,16 +196,15 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
             }
             states = layer.forward(states, &keys, relative, &context.mask);
             if let Some(conv) = self.conv.as_ref().filter(|_| index == 0) {
-                states = conv.forward(embeddings.clone(), states, context.mask.unseen_tokens());
+                states = convolve(conv, embeddings.clone(), states, context);
             }
-            if observe.hidden_states {
-                observer(Observation::HiddenStates(&states));
-            }
+            show(&states, &mut observer);
         }
         states
     }
 
-    /// Applies the last layer `passes` times to queries at `rows`, keys always from `states`.
+    /// Applies the last layer `passes` times to queries at `positions` of their sequences, keys
+    /// always from `states`; `mask` is that of the queries.
     ///
     /// This is the enhanced mask decoder's use of the layer; see
     /// [`DebertaForMaskedLm`](crate::DebertaForMaskedLm).
@@ -179,22 +212,20 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         &self,
         query_states: Tensor<B, 3>,
         states: Tensor<B, 3>,
-        rows: &SelectedRows<B>,
+        positions: Tensor<B, 2, Int>,
+        mask: &AttentionMask<B>,
         context: &EncoderContext<B>,
         passes: usize,
     ) -> Tensor<B, 3> {
         let Some(layer) = self.layers.last() else {
             return query_states;
         };
-        let [_, seq_len, _] = states.dims();
         let relative = self.relative.as_ref().map(|config| {
-            let positions = rows.positions.clone();
-            RelativePositions::scattered(config, positions, seq_len, &states.device())
+            RelativePositions::scattered(config, positions, context.longest, &states.device())
         });
         let keys = layer.keys(states, context.live_rows.clone());
-        let mask = context.mask.for_selected_queries(rows);
         (0..passes).fold(query_states, |query_states, _| {
-            layer.forward(query_states, &keys, relative.as_ref(), &mask)
+            layer.forward(query_states, &keys, relative.as_ref(), mask)
         })
     }
 
@@ -207,6 +238,22 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
             Some(layer_norm) => ops::norm(layer_norm, self.epsilon, rows),
             None => rows,
         })
+    }
+}
+
+/// The convolution beside the first layer, which has to see the neighbours in their places.
+fn convolve<B: DebertaBackend>(
+    conv: &ConvLayer<B>,
+    embeddings: Tensor<B, 3>,
+    layer_output: Tensor<B, 3>,
+    context: &EncoderContext<B>,
+) -> Tensor<B, 3> {
+    match &context.real {
+        None => conv.forward(embeddings, layer_output, context.mask.unseen_tokens()),
+        Some(real) => {
+            let local = conv.local(real.unpack(embeddings), real.mask_pad());
+            conv.join(layer_output, real.pack(local), None)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Disentangled self-attention, Section 3.1 of the paper.
 
 mod mask;
+mod sequences;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
@@ -13,6 +14,7 @@ use crate::relative_position::RelativePositions;
 use crate::weight_init::WeightInit;
 
 pub use mask::AttentionMask;
+pub use sequences::Sequences;
 
 /// A score that no softmax notices.
 const MASKED_SCORE: f64 = -1e30;
@@ -176,11 +178,13 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
             slot_of_distance: relative
                 .map(|it| it.slot_of_distance.clone())
                 .unwrap_or_default(),
+            zero_distance: relative.map_or(0, |it| it.zero_distance),
             query_positions: relative
                 .and_then(|it| it.query_positions.clone())
                 .map(Tensor::into_primitive),
             mask: match mask {
                 AttentionMask::Full => MaskCall::Full,
+                AttentionMask::Sequences(it) => MaskCall::Segments(it.segments().clone()),
                 AttentionMask::Padding(mask) => MaskCall::Padding(mask.clone().into_primitive()),
                 AttentionMask::Pairwise(mask) => MaskCall::Pairwise(mask.clone().into_primitive()),
             },

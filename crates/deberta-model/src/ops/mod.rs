@@ -16,6 +16,7 @@ use burn::tensor::{Distribution, Int, Tensor, TensorPrimitive, backend::Backend}
 
 pub use backend::{
     AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall, Fused, FusedCall, MaskCall,
+    Segment,
 };
 pub(crate) use position_terms::{content_to_position, position_to_content};
 pub(crate) use reference::{gelu, widen};

@@ -8,6 +8,7 @@ mod golden;
 mod heads;
 mod inputs;
 mod invariance;
+mod padding;
 mod partial_loading;
 mod precision;
 mod pytorch_files;
