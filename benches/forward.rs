@@ -13,7 +13,6 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use deberta::model::attention::AttentionMask;
-use deberta::model::encoder::mask_pad_from_lengths;
 use deberta::model::heads::masked_lm::MaskedTokens;
 use deberta::model::{DebertaForMaskedLm, DebertaInput, MaskedLmInput};
 use deberta::train::objective::MlmBatch;
@@ -70,16 +69,9 @@ fn forward(criterion: &mut Criterion, name: &str) {
 
 fn input(batch: &MlmBatch, device: &Device) -> MaskedLmInput<B> {
     let ids = TensorData::new(batch.input_ids.clone(), [batch.batch, batch.seq_len]);
-    let is_padded = batch.lengths.iter().any(|&length| length < batch.seq_len);
-    let mask = match is_padded {
-        true => {
-            AttentionMask::Padding(mask_pad_from_lengths(&batch.lengths, batch.seq_len, device))
-        }
-        false => AttentionMask::Full,
-    };
     MaskedLmInput {
         tokens: DebertaInput {
-            mask,
+            mask: AttentionMask::from_lengths(&batch.lengths, batch.seq_len, device),
             ..DebertaInput::new(Tensor::from_data(ids, device))
         },
         masked: MaskedTokens::new(&batch.masked_positions, batch.seq_len, device),

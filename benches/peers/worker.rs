@@ -34,8 +34,9 @@ fn main() -> Result<()> {
         ["--sgemm"] => serve(sgemm),
         [folder] => {
             let folder = PathBuf::from(folder);
-            let (model, _) =
+            let (mut model, _) =
                 load_model::<B>(&folder, Compatibility::HuggingFace, &Device::default())?;
+            model.prepare();
             serve(|request| match request.get("check") {
                 Some(_) => check(&model, &folder),
                 None => forward(&model, request),

@@ -8,7 +8,6 @@ use deberta_data::tokenizer::{Tokenize, Tokenizer};
 use deberta_model::attention::AttentionMask;
 use deberta_model::checkpoint::{Compatibility, load_masked_lm};
 use deberta_model::config::AbsolutePositions;
-use deberta_model::encoder::mask_pad_from_lengths;
 use deberta_model::heads::masked_lm::MaskedTokens;
 use deberta_model::{
     DebertaBackend, DebertaConfig, DebertaForMaskedLm, DebertaInput, MaskedLmInput,
@@ -209,11 +208,7 @@ impl<B: DebertaBackend> FillMask<B> {
 
         let logits = self.model.forward(MaskedLmInput {
             tokens: DebertaInput {
-                mask: AttentionMask::Padding(mask_pad_from_lengths(
-                    &lengths,
-                    seq_len,
-                    &self.device,
-                )),
+                mask: AttentionMask::from_lengths(&lengths, seq_len, &self.device),
                 ..DebertaInput::new(ids)
             },
             masked: MaskedTokens::new(&masks, seq_len, &self.device),

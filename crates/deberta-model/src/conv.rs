@@ -65,23 +65,38 @@ impl<B: DebertaBackend> ConvLayer<B> {
         layer_output: Tensor<B, 3>,
         unseen: Option<Tensor<B, 2, Bool>>,
     ) -> Tensor<B, 3> {
-        let unseen = unseen.map(|unseen| {
-            let shape = layer_output.shape();
-            unseen.unsqueeze_dim::<3>(2).expand(shape)
-        });
-        let zero_padding = |x: Tensor<B, 3>| match &unseen {
-            Some(unseen) => x.mask_fill(unseen.clone(), 0.0),
-            None => x,
-        };
+        let local = self.local(embeddings, unseen.clone());
+        self.join(layer_output, local, unseen)
+    }
+
+    /// `c` of the formula, `[batch, seq_len, hidden]`.
+    pub(crate) fn local(
+        &self,
+        embeddings: Tensor<B, 3>,
+        unseen: Option<Tensor<B, 2, Bool>>,
+    ) -> Tensor<B, 3> {
         let local = self
             .conv
             .forward(embeddings.swap_dims(1, 2))
             .swap_dims(1, 2);
-        let local = activate(self.activation, self.dropout.forward(zero_padding(local)));
-        zero_padding(ops::norm(
-            &self.layer_norm,
-            self.epsilon,
-            layer_output + local,
-        ))
+        let local = self.dropout.forward(zero_padding(local, unseen));
+        activate(self.activation, local)
     }
+
+    /// `y` of the formula, shaped as the layer's output.
+    pub(crate) fn join(
+        &self,
+        layer_output: Tensor<B, 3>,
+        local: Tensor<B, 3>,
+        unseen: Option<Tensor<B, 2, Bool>>,
+    ) -> Tensor<B, 3> {
+        let sum = layer_output + local;
+        zero_padding(ops::norm(&self.layer_norm, self.epsilon, sum), unseen)
+    }
+}
+
+fn zero_padding<B: Backend>(x: Tensor<B, 3>, unseen: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
+    let Some(unseen) = unseen else { return x };
+    let shape = x.shape();
+    x.mask_fill(unseen.unsqueeze_dim::<3>(2).expand(shape), 0.0)
 }

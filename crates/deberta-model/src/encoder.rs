@@ -1,14 +1,20 @@
 //! The stack of layers, with the relative-position table that they share.
 
+use std::any::Any;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{Bool, Int, Tensor, backend::Backend};
+use burn::tensor::{Bool, DType, Int, Tensor, backend::Backend};
 
-use crate::attention::AttentionMask;
+use crate::attention::{AttentionMask, PositionProjections};
 use crate::config::DebertaConfig;
 use crate::conv::ConvLayer;
 use crate::layer::DebertaLayer;
 use crate::ops::{self, DebertaBackend};
+use crate::padding::RealTokens;
 use crate::relative_position::{RelativePositionConfig, RelativePositions};
 use crate::weight_init::{WeightInit, layer_norm};
 
@@ -28,6 +34,8 @@ pub struct DebertaEncoder<B: Backend> {
     epsilon: f64,
     #[module(skip)]
     relative: Option<RelativePositionConfig>,
+    #[module(skip)]
+    prepared: Prepared,
 }
 
 /// Queries at chosen tokens of each sequence.
@@ -37,17 +45,6 @@ pub struct SelectedRows<B: Backend> {
     pub positions: Tensor<B, 2, Int>,
     /// The same rows counted through the whole batch, `[batch * slots]`.
     pub flat_index: Tensor<B, 1, Int>,
-}
-
-impl<B: Backend> SelectedRows<B> {
-    /// The selected rows of `x` `[batch, seq_len, hidden]` as `[batch, slots, hidden]`.
-    pub fn select(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [batch, seq_len, hidden] = x.dims();
-        let [_, slots] = self.positions.dims();
-        x.reshape([batch * seq_len, hidden])
-            .select(0, self.flat_index.clone())
-            .reshape([batch, slots, hidden])
-    }
 }
 
 /// States that a forward pass hands to its observer.
@@ -64,18 +61,65 @@ pub enum Observation<'a, B: Backend> {
 pub struct Observe {
     /// Hidden states of every layer.
     pub hidden_states: bool,
-    /// Attention probabilities of every layer; they are computed a second time.
+    /// Attention probabilities of every layer; they are computed a second time, and padding is
+    /// not skipped.
     pub attentions: bool,
+}
+
+impl Observe {
+    /// See [`AttentionMask::skip_padding`].
+    pub(crate) fn skip_padding<B: DebertaBackend>(
+        self,
+        mask: AttentionMask<B>,
+        dtype: DType,
+    ) -> (AttentionMask<B>, Option<RealTokens<B>>) {
+        if self.attentions {
+            return (mask.as_tensors(), None);
+        }
+        mask.skip_padding(dtype)
+    }
 }
 
 /// What all layers of one forward pass share.
 pub(crate) struct EncoderContext<B: Backend> {
     pub(crate) mask: AttentionMask<B>,
+    /// The layers run on these tokens only; `None` if nothing is skipped.
+    pub(crate) real: Option<RealTokens<B>>,
+    /// Tokens of the longest sequence.
+    longest: usize,
+    /// Normalised rows of the table; `None` also if what layers make of them is prepared.
     live_rows: Option<Tensor<B, 2>>,
     relative: Option<RelativePositions<B>>,
 }
 
+impl<B: Backend> EncoderContext<B> {
+    /// States `[batch, seq_len, hidden]`, zero at padding that was skipped.
+    pub(crate) fn unpack(&self, states: Tensor<B, 3>) -> Tensor<B, 3> {
+        match &self.real {
+            Some(real) => real.unpack(states),
+            None => states,
+        }
+    }
+}
+
+/// Position keys and queries of all layers for the whole table, once they are computed.
+///
+/// The type of the tensors is erased: a field of a module that is no parameter must be of the same
+/// type with and without autodiff.
+#[derive(Clone, Default)]
+struct Prepared(Option<Arc<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Prepared").field(&self.0.is_some()).finish()
+    }
+}
+
 impl<B: Backend> DebertaEncoder<B> {
+    fn prepared<T: Backend>(&self) -> Option<&Vec<PositionProjections<T>>> {
+        self.prepared.0.as_ref()?.downcast_ref()
+    }
+
     pub(crate) fn new(
         config: &DebertaConfig,
         weights: &mut WeightInit,
@@ -98,6 +142,7 @@ impl<B: Backend> DebertaEncoder<B> {
                 .map(|conv| ConvLayer::new(conv, config, weights, device)),
             epsilon: config.layer_norm_eps,
             relative,
+            prepared: Prepared::default(),
         }
     }
 }
@@ -105,9 +150,7 @@ impl<B: Backend> DebertaEncoder<B> {
 impl<B: DebertaBackend> DebertaEncoder<B> {
     /// Runs all layers on embedded tokens `[batch, seq_len, hidden]`.
     pub fn forward(&self, embeddings: Tensor<B, 3>, mask: AttentionMask<B>) -> Tensor<B, 3> {
-        let layers = self.layers.len();
-        let context = self.context(&embeddings, mask);
-        self.run(embeddings, &context, layers, Observe::default(), |_| {})
+        self.forward_observed(embeddings, mask, Observe::default(), |_| {})
     }
 
     /// As [`forward`](Self::forward), showing inner states to `observer` on the way.
@@ -118,29 +161,46 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         observe: Observe,
         observer: impl FnMut(Observation<'_, B>),
     ) -> Tensor<B, 3> {
-        let layers = self.layers.len();
-        let context = self.context(&embeddings, mask);
-        self.run(embeddings, &context, layers, observe, observer)
+        let (mask, real) = observe.skip_padding(mask, embeddings.dtype());
+        let embeddings = match &real {
+            Some(real) => real.pack(embeddings),
+            None => embeddings,
+        };
+        let context = self.context(&embeddings, mask, real);
+        let states = self.run(embeddings, &context, self.layers.len(), observe, observer);
+        context.unpack(states)
     }
 
-    /// Table rows, positions and mask for states `[batch, seq_len, hidden]`.
+    /// Table rows and positions for states `[batch, seq_len, hidden]`, or `[1, tokens, hidden]` of
+    /// the `real` tokens; `mask` is theirs.
     pub(crate) fn context(
         &self,
         states: &Tensor<B, 3>,
         mask: AttentionMask<B>,
+        real: Option<RealTokens<B>>,
     ) -> EncoderContext<B> {
         let [_, seq_len, _] = states.dims();
+        let longest = match &mask {
+            AttentionMask::Sequences(sequences) => sequences.longest(),
+            _ => seq_len,
+        };
         let relative = self.relative.as_ref().map(|config| {
-            RelativePositions::consecutive(config, seq_len, seq_len, &states.device())
+            RelativePositions::consecutive(config, longest, longest, &states.device())
         });
         EncoderContext {
             mask,
-            live_rows: relative.as_ref().and_then(|it| self.live_rows(it)),
+            real,
+            longest,
+            live_rows: match self.prepared::<B>() {
+                Some(_) => None,
+                None => relative.as_ref().and_then(|it| self.live_rows(it)),
+            },
             relative,
         }
     }
 
-    /// Runs the first `layers` layers.
+    /// Runs the first `layers` layers. The observer sees `[batch, seq_len, hidden]` also where
+    /// padding is skipped.
     pub(crate) fn run(
         &self,
         embeddings: Tensor<B, 3>,
@@ -150,11 +210,14 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         mut observer: impl FnMut(Observation<'_, B>),
     ) -> Tensor<B, 3> {
         let mut states = embeddings.clone();
-        if observe.hidden_states {
-            observer(Observation::HiddenStates(&states));
-        }
+        let show = |states: &Tensor<B, 3>, observer: &mut dyn FnMut(Observation<'_, B>)| {
+            if observe.hidden_states {
+                observer(Observation::HiddenStates(&context.unpack(states.clone())));
+            }
+        };
+        show(&states, &mut observer);
         for (index, layer) in self.layers.iter().take(layers).enumerate() {
-            let keys = layer.keys(states.clone(), context.live_rows.clone());
+            let keys = layer.keys(states.clone(), self.positions(index, layer, context));
             let relative = context.relative.as_ref();
             if observe.attentions {
                 let probs = layer.probabilities(states.clone(), &keys, relative, &context.mask);
@@ -162,16 +225,15 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
             }
             states = layer.forward(states, &keys, relative, &context.mask);
             if let Some(conv) = self.conv.as_ref().filter(|_| index == 0) {
-                states = conv.forward(embeddings.clone(), states, context.mask.unseen_tokens());
+                states = convolve(conv, embeddings.clone(), states, context);
             }
-            if observe.hidden_states {
-                observer(Observation::HiddenStates(&states));
-            }
+            show(&states, &mut observer);
         }
         states
     }
 
-    /// Applies the last layer `passes` times to queries at `rows`, keys always from `states`.
+    /// Applies the last layer `passes` times to queries at `positions` of their sequences, keys
+    /// always from `states`; `mask` is that of the queries.
     ///
     /// This is the enhanced mask decoder's use of the layer; see
     /// [`DebertaForMaskedLm`](crate::DebertaForMaskedLm).
@@ -179,34 +241,99 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         &self,
         query_states: Tensor<B, 3>,
         states: Tensor<B, 3>,
-        rows: &SelectedRows<B>,
+        positions: Tensor<B, 2, Int>,
+        mask: &AttentionMask<B>,
         context: &EncoderContext<B>,
         passes: usize,
     ) -> Tensor<B, 3> {
         let Some(layer) = self.layers.last() else {
             return query_states;
         };
-        let [_, seq_len, _] = states.dims();
         let relative = self.relative.as_ref().map(|config| {
-            let positions = rows.positions.clone();
-            RelativePositions::scattered(config, positions, seq_len, &states.device())
+            RelativePositions::scattered(config, positions, context.longest, &states.device())
         });
-        let keys = layer.keys(states, context.live_rows.clone());
-        let mask = context.mask.for_selected_queries(rows);
+        let last = self.layers.len() - 1;
+        let keys = layer.keys(states, self.positions(last, layer, context));
         (0..passes).fold(query_states, |query_states, _| {
-            layer.forward(query_states, &keys, relative.as_ref(), &mask)
+            layer.forward(query_states, &keys, relative.as_ref(), mask)
         })
+    }
+
+    /// Position keys and queries of a layer for the live rows.
+    fn positions(
+        &self,
+        index: usize,
+        layer: &DebertaLayer<B>,
+        context: &EncoderContext<B>,
+    ) -> Option<PositionProjections<B>> {
+        let relative = context.relative.as_ref()?;
+        match self.prepared::<B>() {
+            Some(prepared) => prepared.get(index).map(|it| it.rows(relative.live.clone())),
+            None => {
+                let attention = &layer.attention.self_attention;
+                context
+                    .live_rows
+                    .clone()
+                    .map(|rows| attention.project_positions(rows))
+            }
+        }
     }
 
     /// Normalised live rows of the table, `[live, hidden]`.
     pub fn live_rows(&self, relative: &RelativePositions<B>) -> Option<Tensor<B, 2>> {
+        self.table_rows(relative.live.clone())
+    }
+
+    fn table_rows(&self, rows: Range<usize>) -> Option<Tensor<B, 2>> {
         let table = self.rel_embeddings.as_ref()?.weight.val();
         let [_, hidden] = table.dims();
-        let rows = table.slice([relative.live.clone(), 0..hidden]);
+        let rows = table.slice([rows, 0..hidden]);
         Some(match &self.layer_norm {
             Some(layer_norm) => ops::norm(layer_norm, self.epsilon, rows),
             None => rows,
         })
+    }
+
+    /// See [`DebertaModel::prepare`](crate::DebertaModel::prepare).
+    pub(crate) fn prepare(&mut self) {
+        let Some(table) = &self.rel_embeddings else {
+            return;
+        };
+        let rows = table.weight.dims()[0];
+        let device = table.weight.device();
+        if B::ad_enabled(&device) {
+            return;
+        }
+        self.prepared = Prepared(None);
+        let Some(rows) = self.table_rows(0..rows) else {
+            return;
+        };
+        let layers = self.layers.iter();
+        let positions: Vec<PositionProjections<B>> = layers
+            .map(|layer| {
+                layer
+                    .attention
+                    .self_attention
+                    .project_positions(rows.clone())
+            })
+            .collect();
+        self.prepared = Prepared(Some(Arc::new(positions)));
+    }
+}
+
+/// The convolution beside the first layer, which has to see the neighbours in their places.
+fn convolve<B: DebertaBackend>(
+    conv: &ConvLayer<B>,
+    embeddings: Tensor<B, 3>,
+    layer_output: Tensor<B, 3>,
+    context: &EncoderContext<B>,
+) -> Tensor<B, 3> {
+    match &context.real {
+        None => conv.forward(embeddings, layer_output, context.mask.unseen_tokens()),
+        Some(real) => {
+            let local = conv.local(real.unpack(embeddings), real.mask_pad());
+            conv.join(layer_output, real.pack(local), None)
+        }
     }
 }
 

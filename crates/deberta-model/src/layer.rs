@@ -140,21 +140,16 @@ impl<B: Backend> DebertaLayer<B> {
 }
 
 impl<B: DebertaBackend> DebertaLayer<B> {
-    /// Projects keys, values and live position rows.
-    ///
-    /// # Shapes
-    ///
-    /// - hidden_states: `[batch, k_len, hidden]`
-    /// - live_rows: `[live, hidden]`
+    /// Projects keys and values of `hidden_states` `[batch, k_len, hidden]`; `positions` come from
+    /// [`project_positions`](DisentangledSelfAttention::project_positions).
     pub fn keys(
         &self,
         hidden_states: Tensor<B, 3>,
-        live_rows: Option<Tensor<B, 2>>,
+        positions: Option<PositionProjections<B>>,
     ) -> LayerKeys<B> {
-        let attention = &self.attention.self_attention;
         LayerKeys {
-            keys_values: attention.keys_values(hidden_states),
-            positions: live_rows.map(|rows| attention.project_positions(rows)),
+            keys_values: self.attention.self_attention.keys_values(hidden_states),
+            positions,
         }
     }
 

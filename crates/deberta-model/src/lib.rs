@@ -31,6 +31,7 @@ pub mod hf_config;
 pub mod layer;
 pub mod model;
 pub mod ops;
+mod padding;
 pub mod precision;
 pub mod presets;
 pub mod relative_position;

@@ -158,6 +158,8 @@ pub struct RelativePositions<B: Backend> {
     pub live: Range<usize>,
     /// Live row of each distance, smallest distance first; see [`RelativeRows`].
     pub slot_of_distance: Arc<Vec<u32>>,
+    /// Where in `slot_of_distance` the distance 0 stands.
+    pub zero_distance: usize,
     /// Positions of the queries, `[batch, q_len]`; `None` for `0..q_len` in every sequence.
     pub query_positions: Option<Tensor<B, 2, Int>>,
     q_len: usize,
@@ -234,6 +236,7 @@ impl<B: Backend> RelativePositions<B> {
         Self {
             live: rows.live,
             slot_of_distance: Arc::new(rows.slot_of_distance),
+            zero_distance: k_len.saturating_sub(1),
             query_positions,
             q_len,
             k_len,

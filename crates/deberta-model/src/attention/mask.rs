@@ -2,16 +2,21 @@
 
 use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
 
-use crate::encoder::{SelectedRows, mask_pad_from_lengths};
+use super::Sequences;
+use crate::encoder::SelectedRows;
 
 /// Which keys a query may attend to.
 #[derive(Debug, Clone)]
 pub enum AttentionMask<B: Backend> {
     /// No padding: every query sees every key.
     Full,
-    /// Padded sequences: `true` at padding, `[batch, seq_len]`.
+    /// Padded or packed sequences whose lengths the host knows: see
+    /// [`from_lengths`](Self::from_lengths) and [`packed`](Self::packed). Where the backend has a
+    /// kernel for it, padding costs nothing.
+    Sequences(Sequences<B>),
+    /// Padded sequences of which only the device knows: `true` at padding, `[batch, seq_len]`.
     Padding(Tensor<B, 2, Bool>),
-    /// Any pattern, for packed or causal sequences: `true` where the query (axis 1) must not see
+    /// Any pattern, for example of causal sequences: `true` where the query (axis 1) must not see
     /// the key (axis 2), `[batch, q_len, k_len]`.
     Pairwise(Tensor<B, 3, Bool>),
 }
@@ -22,7 +27,8 @@ impl<B: Backend> AttentionMask<B> {
         if lengths.iter().all(|&length| length >= seq_len) {
             return Self::Full;
         }
-        Self::Padding(mask_pad_from_lengths(lengths, seq_len, device))
+        let rows = lengths.iter().map(std::slice::from_ref);
+        Self::Sequences(Sequences::new(rows, seq_len, device))
     }
 
     /// Several sequences one after the other in each row, and padding up to `seq_len`: a token sees
@@ -33,24 +39,8 @@ impl<B: Backend> AttentionMask<B> {
     /// [`position_ids`](crate::DebertaInput::position_ids) that start anew in each sequence. A
     /// convolution ([`ConvLayer`](crate::conv::ConvLayer)) still sees the neighbour across a border.
     pub fn packed(packed: &[Vec<usize>], seq_len: usize, device: &B::Device) -> Self {
-        let sequence_of_token = |lengths: &Vec<usize>| {
-            let mut owners: Vec<Option<usize>> = lengths
-                .iter()
-                .enumerate()
-                .flat_map(|(sequence, &length)| std::iter::repeat_n(Some(sequence), length))
-                .collect();
-            owners.resize(seq_len, None);
-            owners
-        };
-        let blocked = packed.iter().map(sequence_of_token).flat_map(|owners| {
-            let pairs = (0..seq_len * seq_len).map(|pair| {
-                let (query, key) = (owners[pair / seq_len], owners[pair % seq_len]);
-                query.is_none() || query != key
-            });
-            pairs.collect::<Vec<bool>>()
-        });
-        let blocked = TensorData::new(blocked.collect(), [packed.len(), seq_len, seq_len]);
-        Self::Pairwise(Tensor::from_data(blocked, device))
+        let rows = packed.iter().map(Vec::as_slice);
+        Self::Sequences(Sequences::new(rows, seq_len, device))
     }
 
     /// A token sees itself and what stands before it, as in a language model.
@@ -65,8 +55,17 @@ impl<B: Backend> AttentionMask<B> {
     pub fn unseen_tokens(&self) -> Option<Tensor<B, 2, Bool>> {
         match self {
             Self::Full => None,
+            Self::Sequences(sequences) => sequences.mask_pad(),
             Self::Padding(mask_pad) => Some(mask_pad.clone()),
             Self::Pairwise(blocked) => Some(blocked.clone().all_dim(1).squeeze_dim(1)),
+        }
+    }
+
+    /// The same mask without what the host knows: padding is then computed, as the references do.
+    pub fn as_tensors(&self) -> Self {
+        match self {
+            Self::Sequences(sequences) => sequences.as_tensors(),
+            other => other.clone(),
         }
     }
 
@@ -74,6 +73,7 @@ impl<B: Backend> AttentionMask<B> {
     pub(super) fn blocked(&self) -> Option<Tensor<B, 4, Bool>> {
         match self {
             Self::Full => None,
+            Self::Sequences(sequences) => sequences.as_tensors().blocked(),
             Self::Padding(mask_pad) => Some(mask_pad.clone().unsqueeze_dims(&[1, 2])),
             Self::Pairwise(blocked) => Some(blocked.clone().unsqueeze_dim(1)),
         }
@@ -83,6 +83,7 @@ impl<B: Backend> AttentionMask<B> {
     pub(super) fn blind_queries(&self) -> Option<Tensor<B, 3, Bool>> {
         match self {
             Self::Full => None,
+            Self::Sequences(sequences) => sequences.mask_pad().map(|it| it.unsqueeze_dim(2)),
             Self::Padding(mask_pad) => Some(mask_pad.clone().unsqueeze_dim(2)),
             Self::Pairwise(blocked) => Some(blocked.clone().all_dim(2)),
         }
@@ -94,6 +95,7 @@ impl<B: Backend> AttentionMask<B> {
     pub(crate) fn for_selected_queries(&self, rows: &SelectedRows<B>) -> Self {
         match self {
             Self::Full => Self::Full,
+            Self::Sequences(sequences) => sequences.as_tensors().for_selected_queries(rows),
             Self::Padding(mask_pad) => {
                 let [batch, seq_len] = mask_pad.dims();
                 let [_, slots] = rows.positions.dims();

@@ -1,6 +1,9 @@
 //! Disentangled self-attention, Section 3.1 of the paper.
 
 mod mask;
+mod sequences;
+
+use std::ops::Range;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
@@ -13,6 +16,7 @@ use crate::relative_position::RelativePositions;
 use crate::weight_init::WeightInit;
 
 pub use mask::AttentionMask;
+pub use sequences::Sequences;
 
 /// A score that no softmax notices.
 const MASKED_SCORE: f64 = -1e30;
@@ -29,6 +33,20 @@ pub struct KeyValue<B: Backend> {
 pub struct PositionProjections<B: Backend> {
     pos_key: Option<Tensor<B, 2>>,
     pos_query: Option<Tensor<B, 2>>,
+}
+
+impl<B: Backend> PositionProjections<B> {
+    /// These of the rows.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
+        let slice = |all: &Option<Tensor<B, 2>>| {
+            let [_, width] = all.as_ref()?.dims();
+            Some(all.clone()?.slice([rows.clone(), 0..width]))
+        };
+        Self {
+            pos_key: slice(&self.pos_key),
+            pos_query: slice(&self.pos_query),
+        }
+    }
 }
 
 /// Projected rows of the table, and which of them belongs to each pair.
@@ -176,11 +194,13 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
             slot_of_distance: relative
                 .map(|it| it.slot_of_distance.clone())
                 .unwrap_or_default(),
+            zero_distance: relative.map_or(0, |it| it.zero_distance),
             query_positions: relative
                 .and_then(|it| it.query_positions.clone())
                 .map(Tensor::into_primitive),
             mask: match mask {
                 AttentionMask::Full => MaskCall::Full,
+                AttentionMask::Sequences(it) => MaskCall::Segments(it.segments().clone()),
                 AttentionMask::Padding(mask) => MaskCall::Padding(mask.clone().into_primitive()),
                 AttentionMask::Pairwise(mask) => MaskCall::Pairwise(mask.clone().into_primitive()),
             },

@@ -2,14 +2,16 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+use burn::tensor::{Int, Tensor, backend::Backend};
 
 use crate::config::{AbsolutePositions, Activation, ConfigError, DebertaConfig};
-use crate::encoder::{EncoderContext, Observe, SelectedRows};
+use crate::encoder::{EncoderContext, Observe};
 use crate::layer::linear_activation;
 use crate::model::{DebertaInput, DebertaModel};
 use crate::ops::{self, DebertaBackend};
 use crate::weight_init::{WeightInit, layer_norm, zeros};
+
+pub use super::masked_tokens::MaskedTokens;
 
 /// Times the decoder applies the last layer: the paper's *n*.
 const DECODER_PASSES: usize = 2;
@@ -76,83 +78,6 @@ pub struct DebertaForMaskedLm<B: Backend> {
     enhanced: bool,
 }
 
-/// Tokens to predict, known on the host.
-#[derive(Debug, Clone)]
-pub struct MaskedTokens<B: Backend> {
-    rows: SelectedRows<B>,
-    /// Real entries among `batch * slots`; `None` if all are.
-    real: Option<Tensor<B, 1, Int>>,
-}
-
-impl<B: Backend> MaskedTokens<B> {
-    /// Every real token of padded sequences of `lengths` tokens.
-    ///
-    /// # Panics
-    ///
-    /// As [`new`](Self::new).
-    pub fn all(lengths: &[usize], seq_len: usize, device: &B::Device) -> Self {
-        let positions: Vec<Vec<u32>> = lengths
-            .iter()
-            .map(|&length| (0..length as u32).collect())
-            .collect();
-        Self::new(&positions, seq_len, device)
-    }
-
-    /// Tokens at `positions[b]` of each sequence `b`, in the order of the logits.
-    ///
-    /// # Panics
-    ///
-    /// If there is no token at all, or a position is not below `seq_len`.
-    pub fn new(positions: &[Vec<u32>], seq_len: usize, device: &B::Device) -> Self {
-        let batch = positions.len();
-        let slots = positions.iter().map(Vec::len).max().unwrap_or(0);
-        assert!(slots > 0, "at least one token must be masked");
-
-        // Rows with fewer tokens ask again for position 0; `real` leaves those answers out.
-        let mut padded = Vec::with_capacity(batch * slots);
-        let mut flat = Vec::with_capacity(batch * slots);
-        let mut real = Vec::new();
-        for (row, tokens) in positions.iter().enumerate() {
-            for slot in 0..slots {
-                let position = tokens.get(slot).map_or(0, |&position| position as usize);
-                assert!(
-                    position < seq_len,
-                    "masked position {position} of {seq_len}"
-                );
-                if slot < tokens.len() {
-                    real.push((row * slots + slot) as i32);
-                }
-                padded.push(position as i32);
-                flat.push((row * seq_len + position) as i32);
-            }
-        }
-
-        let ragged = real.len() < batch * slots;
-        Self {
-            rows: SelectedRows {
-                positions: Tensor::from_data(TensorData::new(padded, [batch, slots]), device),
-                flat_index: int_tensor(flat, device),
-            },
-            real: ragged.then(|| int_tensor(real, device)),
-        }
-    }
-
-    /// Rows of the real tokens, `[masked, hidden]`, of states `[batch, slots, hidden]`.
-    fn real_rows(&self, states: Tensor<B, 3>) -> Tensor<B, 2> {
-        let [batch, slots, hidden] = states.dims();
-        let states = states.reshape([batch * slots, hidden]);
-        match &self.real {
-            Some(real) => states.select(0, real.clone()),
-            None => states,
-        }
-    }
-}
-
-fn int_tensor<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {
-    let len = values.len();
-    Tensor::from_data(TensorData::new(values, [len]), device)
-}
-
 /// A batch with masked tokens.
 #[derive(Debug, Clone)]
 pub struct MaskedLmInput<B: Backend> {
@@ -204,9 +129,9 @@ impl<B: DebertaBackend> DebertaForMaskedLm<B> {
 
     /// States of the masked tokens that the head decodes, `[masked, hidden]`.
     pub fn masked_states(&self, input: &MaskedLmInput<B>) -> Tensor<B, 2> {
-        let embeddings = self.deberta.embed(&input.tokens);
+        let tokens = &input.masked.with_visible_mask(&input.tokens);
+        let (embeddings, context) = self.deberta.embed(tokens, Observe::default());
         let encoder = &self.deberta.encoder;
-        let context = encoder.context(&embeddings, input.tokens.mask.clone());
         let (layers, passes) = if self.enhanced {
             (encoder.layers.len() - 1, DECODER_PASSES)
         } else {
@@ -224,22 +149,18 @@ impl<B: DebertaBackend> DebertaForMaskedLm<B> {
         context: &EncoderContext<B>,
         passes: usize,
     ) -> Tensor<B, 2> {
-        let MaskedLmInput { tokens, masked } = input;
-        let rows = &masked.rows;
-        let mut queries = rows.select(states.clone());
+        let masked = input.masked.queries(context, states.dtype());
+        let mut queries = masked.select(states.clone());
         if passes > 0 {
-            let positions = match &tokens.position_ids {
-                Some(ids) => ids.clone().gather(1, rows.positions.clone()),
-                None => rows.positions.clone(),
-            };
+            let positions = masked.absolute_positions(input.tokens.position_ids.as_ref());
             let embeddings = &self.deberta.embeddings;
             if let Some(positions) = embeddings.absolute_positions(positions) {
                 queries = queries + positions;
             }
-            let encoder = &self.deberta.encoder;
-            queries = encoder.decode(queries, states, rows, context, passes);
+            let (encoder, positions) = (&self.deberta.encoder, masked.positions.clone());
+            queries = encoder.decode(queries, states, positions, &masked.mask, context, passes);
         }
-        masked.real_rows(queries)
+        masked.answers(queries)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod classification;
 pub mod losses;
 pub mod masked_lm;
+mod masked_tokens;
 pub mod question_answering;
 pub mod replaced_token;
 pub mod token_classification;

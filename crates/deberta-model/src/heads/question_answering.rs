@@ -69,7 +69,10 @@ impl<B: DebertaBackend> SpanLogits<B> {
     /// Half the sum of the cross-entropies of start and end, `[1]`.
     ///
     /// `start` and `end` are `[batch]`; a position outside the sequence is left out. As in the
-    /// reference, the softmax runs over all tokens of the padded sequence.
+    /// reference, the softmax runs over all tokens of the padded sequence; for the reference's loss
+    /// they must not be skipped (see [`AttentionMask::as_tensors`]).
+    ///
+    /// [`AttentionMask::as_tensors`]: crate::attention::AttentionMask::as_tensors
     pub fn loss(&self, start: Tensor<B, 1, Int>, end: Tensor<B, 1, Int>) -> Tensor<B, 1> {
         let [_, seq_len] = self.start.dims();
         let inside = |positions: Tensor<B, 1, Int>| {

@@ -39,9 +39,11 @@ fn inner_call<B: DebertaBackend, C: CheckpointStrategy>(
             p2c: it.p2c,
             scale: it.scale,
             slot_of_distance: it.slot_of_distance,
+            zero_distance: it.zero_distance,
             query_positions: it.query_positions,
             mask: match it.mask {
                 MaskCall::Full => MaskCall::Full,
+                MaskCall::Segments(segments) => MaskCall::Segments(segments),
                 MaskCall::Padding(mask_pad) => MaskCall::Padding(mask_pad),
                 MaskCall::Pairwise(blocked) => MaskCall::Pairwise(blocked),
             },

@@ -1,5 +1,6 @@
 //! What a backend may take over from the reference bodies.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -157,9 +158,11 @@ pub struct AttentionCall<B: Backend> {
     pub p2c: bool,
     /// Multiplies the sum of the three terms.
     pub scale: f64,
-    /// Live row of each distance, smallest distance (`1 - k_len`) first.
+    /// Live row of each distance, smallest distance first.
     pub slot_of_distance: Arc<Vec<u32>>,
-    /// Positions of the queries, `[batch, q_len]`; `None` for `0..q_len`.
+    /// Where in `slot_of_distance` the distance 0 stands.
+    pub zero_distance: usize,
+    /// Positions of the queries, `[batch, q_len]`; `None` for `0..q_len` in each sequence.
     pub query_positions: Option<IntTensor<B>>,
     /// Keys that must not be seen.
     pub mask: MaskCall<B>,
@@ -172,10 +175,22 @@ pub struct AttentionCall<B: Backend> {
 pub enum MaskCall<B: Backend> {
     /// Every query sees every key.
     Full,
+    /// Sequences anywhere in the rows of the batch, counted through all of it. They rise and do not
+    /// overlap; a row of no sequence is not computed, and is zero.
+    Segments(Arc<[Segment]>),
     /// `true` at padding, `[batch, k_len]`.
     Padding(BoolTensor<B>),
     /// `true` where the query must not see the key, `[batch, q_len, k_len]`.
     Pairwise(BoolTensor<B>),
+}
+
+/// Queries and keys of one sequence, as rows of the flattened batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Rows among `batch * q_len`.
+    pub queries: Range<usize>,
+    /// Rows among `batch * k_len`.
+    pub keys: Range<usize>,
 }
 
 /// Dropout whose mask is a function of the seed and the position of the element.

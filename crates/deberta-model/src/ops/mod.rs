@@ -16,7 +16,7 @@ use burn::tensor::{Distribution, Int, Tensor, TensorPrimitive, backend::Backend}
 
 pub use backend::{
     AdamWTensors, AdamWUpdate, AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall,
-    Fused, FusedCall, MaskCall,
+    Fused, FusedCall, MaskCall, Segment,
 };
 pub(crate) use position_terms::{content_to_position, position_to_content};
 pub(crate) use reference::{gelu, widen};

@@ -9,7 +9,6 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use deberta_model::attention::AttentionMask;
 use deberta_model::checkpoint::hub_tensors;
-use deberta_model::encoder::mask_pad_from_lengths;
 use deberta_model::{DebertaConfig, DebertaInput};
 use safetensors::{Dtype, SafeTensors};
 
@@ -194,7 +193,7 @@ impl Fixture {
                 .iter()
                 .any(|name| name == types)
                 .then(|| self.int_matrix(types, device)),
-            mask: AttentionMask::Padding(mask_pad_from_lengths(&self.lengths(), seq_len, device)),
+            mask: AttentionMask::from_lengths(&self.lengths(), seq_len, device),
             ..DebertaInput::new(input_ids)
         }
     }

@@ -1,6 +1,6 @@
 //! A collated batch of masked sequences on the host, and how sequences get to the device.
 
-use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 use deberta_model::DebertaInput;
 use deberta_model::attention::AttentionMask;
 
@@ -32,22 +32,9 @@ pub(super) fn sequences<B: Backend>(
     device: &B::Device,
 ) -> DebertaInput<B> {
     let shape = [lengths.len(), seq_len];
-    let padded = lengths.iter().any(|length| *length < seq_len);
-    let mask = if padded {
-        let mask_pad: Vec<bool> = lengths
-            .iter()
-            .flat_map(|length| (0..seq_len).map(move |column| column >= *length))
-            .collect();
-        AttentionMask::Padding(Tensor::<B, 2, Bool>::from_data(
-            TensorData::new(mask_pad, shape),
-            device,
-        ))
-    } else {
-        AttentionMask::Full
-    };
     let input_ids = TensorData::new(input_ids.to_vec(), shape);
     DebertaInput {
-        mask,
+        mask: AttentionMask::from_lengths(lengths, seq_len, device),
         ..DebertaInput::new(Tensor::from_data(input_ids, device))
     }
 }

@@ -17,7 +17,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Shape, TensorMetadata};
 
 use self::host::HostBackend;
-use super::{AdamWTensors, AdamWUpdate, AttentionCall, Fused, FusedCall, MaskCall};
+use super::{AdamWTensors, AdamWUpdate, AttentionCall, Fused, FusedCall, MaskCall, Segment};
 
 /// Runs a fused operation.
 pub(super) fn forward<B: HostBackend>(call: &FusedCall<B>, inputs: &[FloatTensor<B>]) -> Fused<B> {
@@ -227,27 +227,37 @@ fn with_attention_inputs<B: HostBackend, T>(
     let pos_query = call.p2c.then(|| floats[3 + usize::from(call.c2p)].as_ref());
     let query_positions = call.query_positions.as_ref().map(B::ints);
     let blocked = match &call.mask {
-        MaskCall::Full => Vec::new(),
+        MaskCall::Full | MaskCall::Segments(_) => Vec::new(),
         MaskCall::Padding(mask) | MaskCall::Pairwise(mask) => B::bools(mask),
+    };
+    let segments: Arc<[Segment]> = match &call.mask {
+        MaskCall::Segments(segments) => Arc::clone(segments),
+        _ => (0..q_shape[0])
+            .map(|batch| Segment {
+                queries: batch * q_shape[1]..(batch + 1) * q_shape[1],
+                keys: batch * k_shape[1]..(batch + 1) * k_shape[1],
+            })
+            .collect(),
     };
     run(&attention::Inputs {
         shape: attention::Shape {
-            batch: q_shape[0],
+            q_rows: q_shape[0] * q_shape[1],
+            k_rows: k_shape[0] * k_shape[1],
             heads: call.heads,
-            q_len: q_shape[1],
-            k_len: k_shape[1],
             head_dim: q_shape[2] / call.heads,
             live: inputs.get(3).map_or(0, |table| table.shape()[0]),
         },
+        segments: &segments,
         query: &floats[0],
         key: &floats[1],
         value: &floats[2],
         pos_key,
         pos_query,
         slot_of_distance: &call.slot_of_distance,
+        zero_distance: call.zero_distance,
         query_positions: query_positions.as_deref(),
         mask: match &call.mask {
-            MaskCall::Full => attention::Mask::Full,
+            MaskCall::Full | MaskCall::Segments(_) => attention::Mask::Full,
             MaskCall::Padding(_) => attention::Mask::Padding(&blocked),
             MaskCall::Pairwise(_) => attention::Mask::Pairwise(&blocked),
         },

@@ -95,7 +95,11 @@ impl<B: DebertaBackend, M: TaskNetwork<B>> TaskObjective<B, M> {
 
     /// Logits of the clean pass, at least in f32; with SiFT, what its perturbed pass starts from.
     fn clean_pass(&self, network: &M, batch: &TaskBatch, device: &B::Device) -> CleanPass<B> {
-        let input = input::<B>(batch, device);
+        let mut input = input::<B>(batch, device);
+        if M::ROWS == Rows::Spans {
+            // Padding has a part in the softmax over tokens: it must not be skipped.
+            input.mask = input.mask.as_tensors();
+        }
         let encoder = network.encoder();
         let Some(sift) = &self.settings.sift else {
             return CleanPass {

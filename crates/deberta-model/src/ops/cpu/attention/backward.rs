@@ -62,15 +62,10 @@ struct Outputs<'a> {
 /// If a slice does not have the size its shape says, or a query position has no slot.
 pub(crate) fn backward(inputs: &Inputs<'_>, out: &[f32], lse: &[f32], d_out: &[f32]) -> Gradients {
     let plan = Plan::new(inputs);
-    let Shape {
-        batch,
-        heads,
-        q_len,
-        ..
-    } = inputs.shape;
+    let Shape { q_rows, heads, .. } = inputs.shape;
     assert_eq!(out.len(), inputs.query.len(), "size of out");
     assert_eq!(d_out.len(), inputs.query.len(), "size of d_out");
-    assert_eq!(lse.len(), batch * heads * q_len, "size of lse");
+    assert_eq!(lse.len(), heads * q_rows, "size of lse");
     let mut query = vec![0.0; inputs.query.len()];
     let mut key = vec![0.0; inputs.key.len()];
     let mut value = vec![0.0; inputs.value.len()];
@@ -81,24 +76,24 @@ pub(crate) fn backward(inputs: &Inputs<'_>, out: &[f32], lse: &[f32], d_out: &[f
     };
 
     // The parts depend on the sizes alone, and so does the order of every sum.
-    let parts = TASKS.div_ceil(heads.max(1)).min(batch);
+    let parts = plan.parts(TASKS.div_ceil(heads.max(1)));
     let pass = Pass {
         plan: &plan,
         out,
         lse,
         d_out,
     };
-    let positions: Vec<PositionGradients> = (0..heads * parts)
+    let positions: Vec<PositionGradients> = (0..heads * parts.len())
         .into_par_iter()
         .with_max_len(1)
         .map(|task| {
-            let (head, part) = (task / parts, task % parts);
-            let batches = part * batch / parts..(part + 1) * batch / parts;
-            BUFFERS.with_borrow_mut(|buffers| buffers.run(&pass, head, batches, &outputs))
+            let (head, part) = (task / parts.len(), &parts[task % parts.len()]);
+            BUFFERS.with_borrow_mut(|buffers| buffers.run(&pass, head, part.clone(), &outputs))
         })
         .collect();
     let reduce = |part: fn(&PositionGradients) -> &[f32], last_first| {
-        sum_parts(&inputs.shape, &positions, parts.max(1), part, last_first)
+        let parts = parts.len().max(1);
+        sum_parts(&inputs.shape, &positions, parts, part, last_first)
     };
     Gradients {
         pos_key: inputs.pos_key.map(|_| reduce(|sums| &sums.pos_key, true)),
@@ -120,12 +115,12 @@ struct Pass<'a> {
 }
 
 impl Buffers {
-    /// One head of the sequences `batches`.
+    /// One head of some segments.
     fn run(
         &mut self,
         pass: &Pass<'_>,
         head: usize,
-        batches: Range<usize>,
+        segments: Range<usize>,
         outputs: &Outputs<'_>,
     ) -> PositionGradients {
         let Shape { head_dim, live, .. } = pass.plan.inputs.shape;
@@ -134,11 +129,11 @@ impl Buffers {
             pos_key: vec![0.0; size_if(pass.plan.pos_key.is_some())],
             pos_query: vec![0.0; size_if(pass.plan.pos_query.is_some())],
         };
-        for batch in batches {
-            let extent = pass.plan.extent(batch);
+        for segment in segments {
+            let extent = pass.plan.extent(segment);
             if extent.queries > 0 {
                 let task = Task {
-                    batch,
+                    segment,
                     head,
                     queries: 0..extent.queries,
                     keys: extent.keys,
@@ -157,15 +152,9 @@ impl Buffers {
         outputs: &Outputs<'_>,
     ) {
         let plan = pass.plan;
-        let Shape {
-            q_len,
-            k_len,
-            head_dim,
-            live,
-            ..
-        } = plan.inputs.shape;
-        let q_rows = plan.rows(task.batch, task.head, q_len);
-        let k_rows = plan.rows(task.batch, task.head, k_len);
+        let Shape { head_dim, live, .. } = plan.inputs.shape;
+        let q_rows = plan.query_rows(task.segment, task.head);
+        let k_rows = plan.key_rows(task.segment, task.head);
         self.scores.load(plan, task);
         let d_out = self.d_out.take(task.queries.len() * head_dim);
         q_rows.read(d_out, pass.d_out, task.queries.clone(), 1.0);
@@ -185,14 +174,14 @@ impl Buffers {
                     || self.scatter_key_positions(plan, task, &block),
                 );
             }
-            // SAFETY: tasks differ in the head or the sequence.
+            // SAFETY: tasks differ in the head or the segment, and segments do not overlap.
             #[allow(unsafe_code, reason = "tasks share the output")]
             unsafe {
                 q_rows.write(&outputs.query, self.d_query.get(), block);
             }
         }
         self.key_positions(plan, task, &mut sums.pos_query);
-        // SAFETY: tasks differ in the head or the sequence.
+        // SAFETY: tasks differ in the head or the segment, and segments do not overlap.
         #[allow(unsafe_code, reason = "tasks share the output")]
         unsafe {
             k_rows.write(&outputs.key, self.d_key.get(), 0..task.keys);
@@ -203,12 +192,7 @@ impl Buffers {
     /// Turns the scores of `block` into probabilities after dropout, and fills their gradient.
     fn differentiate_scores(&mut self, pass: &Pass<'_>, task: &Task, block: &Range<usize>) {
         let plan = pass.plan;
-        let Shape {
-            heads,
-            q_len,
-            head_dim,
-            ..
-        } = plan.inputs.shape;
+        let Shape { head_dim, .. } = plan.inputs.shape;
         let stride = task.stride();
         let d_scores = self.d_scores.take(BLOCK * stride);
         let d_out = &self.d_out.get()[task.local(block, head_dim)];
@@ -217,8 +201,8 @@ impl Buffers {
         matmul(d_scores, stride, Into::Replace, 1.0, d_out_block, value.t());
 
         let scores = self.scores.scores.take(BLOCK * stride);
-        let first_row = (task.batch * heads + task.head) * q_len;
-        let out_rows = plan.rows(task.batch, task.head, q_len);
+        let first_row = plan.score_row(task.segment, task.head, 0);
+        let out_rows = plan.query_rows(task.segment, task.head);
         dispatch(
             #[inline(always)]
             || {
@@ -227,7 +211,7 @@ impl Buffers {
                     .zip(d_scores.chunks_exact_mut(stride));
                 let rows = rows.zip(d_out.chunks_exact(head_dim));
                 for (query, ((scores, d_scores), d_out)) in block.clone().zip(rows) {
-                    if plan.is_blind(task.batch, query) {
+                    if plan.is_blind(task.segment, query) {
                         scores.fill(0.0);
                         d_scores.fill(0.0);
                         continue;

@@ -39,7 +39,7 @@ impl Pattern {
         }
     }
 
-    /// The pattern of row `row`, counted over batch, heads and queries.
+    /// The pattern of row `row`, counted over heads and queries.
     pub(super) fn row(&self, row: usize) -> RowPattern {
         let hash = mix_64(mix_64(self.seed).wrapping_add(row as u64));
         RowPattern {

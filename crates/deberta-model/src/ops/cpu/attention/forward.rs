@@ -32,22 +32,17 @@ thread_local! {
 ///
 /// # Shapes
 ///
-/// - output: `[batch, q_len, heads * head_dim]`, zero where a query sees nothing
-/// - log-sum-exp: `[batch, heads, q_len]`, minus infinity where a query sees nothing
+/// - output: `[q_rows, heads * head_dim]`, zero where a query sees nothing
+/// - log-sum-exp: `[heads, q_rows]`, minus infinity where a query sees nothing
 ///
 /// # Panics
 ///
 /// If a slice does not have the size its shape says, or a query position has no slot.
 pub(crate) fn forward(inputs: &Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
     let plan = Plan::new(inputs);
-    let Shape {
-        batch,
-        heads,
-        q_len,
-        ..
-    } = inputs.shape;
-    let mut out = vec![0.0; batch * q_len * inputs.shape.width()];
-    let mut lse = vec![f32::NEG_INFINITY; batch * heads * q_len];
+    let Shape { q_rows, heads, .. } = inputs.shape;
+    let mut out = vec![0.0; q_rows * inputs.shape.width()];
+    let mut lse = vec![f32::NEG_INFINITY; heads * q_rows];
     let tasks = tasks(&plan);
     let (shared_out, shared_lse) = (SharedOutput::new(&mut out), SharedOutput::new(&mut lse));
     tasks.par_iter().with_max_len(1).for_each(|task| {
@@ -58,24 +53,20 @@ pub(crate) fn forward(inputs: &Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
 
 /// The pieces of the work. They depend on the sizes alone: results must not depend on the machine.
 fn tasks(plan: &Plan<'_>) -> Vec<Task> {
-    let Shape {
-        batch,
-        heads,
-        q_len,
-        ..
-    } = plan.inputs.shape;
-    let pieces = ENOUGH_TASKS.div_ceil((batch * heads).max(1));
-    let piece = q_len
-        .div_ceil(pieces)
-        .next_multiple_of(BLOCK)
-        .max(SHORTEST_PIECE);
+    let Shape { heads, .. } = plan.inputs.shape;
+    let pieces = ENOUGH_TASKS.div_ceil((plan.segments() * heads).max(1));
     let mut tasks = Vec::new();
-    for batch in 0..batch {
-        let extent = plan.extent(batch);
+    for segment in 0..plan.segments() {
+        let extent = plan.extent(segment);
+        let piece = extent
+            .queries
+            .div_ceil(pieces)
+            .next_multiple_of(BLOCK)
+            .max(SHORTEST_PIECE);
         for head in 0..heads {
             for first in (0..extent.queries).step_by(piece) {
                 tasks.push(Task {
-                    batch,
+                    segment,
                     head,
                     queries: first..extent.queries.min(first + piece),
                     keys: extent.keys,
@@ -94,14 +85,9 @@ impl Buffers {
         out: &SharedOutput<'_>,
         lse: &SharedOutput<'_>,
     ) {
-        let Shape {
-            heads,
-            q_len,
-            head_dim,
-            ..
-        } = plan.inputs.shape;
-        let out_rows = plan.rows(task.batch, task.head, q_len);
-        let first_row = (task.batch * heads + task.head) * q_len;
+        let Shape { head_dim, .. } = plan.inputs.shape;
+        let out_rows = plan.query_rows(task.segment, task.head);
+        let first_row = plan.score_row(task.segment, task.head, 0);
         let stride = task.stride();
         self.scores.load(plan, task);
         for block in task.blocks() {
@@ -115,7 +101,7 @@ impl Buffers {
                 || {
                     for (row, query) in block.clone().enumerate() {
                         let probs = &mut probs[row * stride..(row + 1) * stride];
-                        if plan.is_blind(task.batch, query) {
+                        if plan.is_blind(task.segment, query) {
                             probs.fill(0.0);
                             (factors[row], block_lse[row]) = (0.0, f32::NEG_INFINITY);
                             continue;
@@ -142,7 +128,7 @@ impl Buffers {
             for (row, factor) in out_block.chunks_exact_mut(head_dim).zip(factors) {
                 row.iter_mut().for_each(|x| *x *= *factor);
             }
-            // SAFETY: the queries of different tasks of one head do not overlap.
+            // SAFETY: segments do not overlap, nor do the queries of different tasks of one head.
             #[allow(unsafe_code, reason = "tasks share the output")]
             unsafe {
                 out_rows.write(out, out_block, block.clone());

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::dropout::Pattern;
 use super::slots::SlotTable;
 use super::tile::{HeadRows, Matrix};
-use super::{Inputs, Mask, Shape};
+use super::{Inputs, Mask, Segment, Shape};
 
 /// What all tasks of one call read.
 pub(super) struct Plan<'a> {
@@ -23,7 +23,7 @@ pub(super) struct Plan<'a> {
     pub(super) falling: SlotTable,
     /// Of each sequence: how many queries and keys come before nothing but padding.
     extents: Vec<Extent>,
-    /// Queries that see no key, `[batch, q_len]`; empty if there are none.
+    /// Queries that see no key, `[q_rows]`; empty if there are none.
     blind: Vec<bool>,
 }
 
@@ -62,38 +62,82 @@ impl<'a> Plan<'a> {
         }
     }
 
-    pub(super) fn extent(&self, batch: usize) -> Extent {
-        self.extents[batch]
+    pub(super) fn segments(&self) -> usize {
+        self.extents.len()
     }
 
-    pub(super) fn is_blind(&self, batch: usize, query: usize) -> bool {
-        !self.blind.is_empty() && self.blind[batch * self.inputs.shape.q_len + query]
+    /// The segments in at most `parts` consecutive parts of similar work.
+    pub(super) fn parts(&self, parts: usize) -> Vec<Range<usize>> {
+        let work = |it: &Extent| it.queries * it.keys + 1;
+        let total: usize = self.extents.iter().map(work).sum();
+        let (mut done, mut first) = (0, 0);
+        let mut ranges = Vec::new();
+        for (segment, extent) in self.extents.iter().enumerate() {
+            done += work(extent);
+            // The last segment ends the last part: `done` is `total` then.
+            if done * parts >= total * (ranges.len() + 1) {
+                ranges.push(first..segment + 1);
+                first = segment + 1;
+            }
+        }
+        ranges
     }
 
-    /// Where head `head` of sequence `batch` lies among `len` rows per sequence.
-    pub(super) fn rows(&self, batch: usize, head: usize, len: usize) -> HeadRows {
+    pub(super) fn segment(&self, segment: usize) -> &Segment {
+        &self.inputs.segments[segment]
+    }
+
+    pub(super) fn extent(&self, segment: usize) -> Extent {
+        self.extents[segment]
+    }
+
+    /// Row among all queries of query `query` of a segment.
+    pub(super) fn query_row(&self, segment: usize, query: usize) -> usize {
+        self.segment(segment).queries.start + query
+    }
+
+    pub(super) fn is_blind(&self, segment: usize, query: usize) -> bool {
+        !self.blind.is_empty() && self.blind[self.query_row(segment, query)]
+    }
+
+    /// Index of a query among the rows of all heads, `[heads, q_rows]`.
+    pub(super) fn score_row(&self, segment: usize, head: usize, query: usize) -> usize {
+        head * self.inputs.shape.q_rows + self.query_row(segment, query)
+    }
+
+    /// Where head `head` of the queries of a segment lies.
+    pub(super) fn query_rows(&self, segment: usize, head: usize) -> HeadRows {
+        self.rows(self.segment(segment).queries.start, head)
+    }
+
+    /// Where head `head` of the keys of a segment lies.
+    pub(super) fn key_rows(&self, segment: usize, head: usize) -> HeadRows {
+        self.rows(self.segment(segment).keys.start, head)
+    }
+
+    fn rows(&self, first: usize, head: usize) -> HeadRows {
         let Shape { head_dim, .. } = self.inputs.shape;
         let stride = self.inputs.shape.width();
         HeadRows {
-            first: batch * len * stride + head * head_dim,
+            first: first * stride + head * head_dim,
             stride,
             head_dim,
         }
     }
 
-    pub(super) fn position(&self, batch: usize, query: usize) -> usize {
+    pub(super) fn position(&self, segment: usize, query: usize) -> usize {
         match self.inputs.query_positions {
             None => query,
-            Some(positions) => positions[batch * self.inputs.shape.q_len + query] as usize,
+            Some(positions) => positions[self.query_row(segment, query)] as usize,
         }
     }
 
     /// First and last position among `queries`, which are not empty.
-    fn position_bounds(&self, batch: usize, queries: Range<usize>) -> (usize, usize) {
+    fn position_bounds(&self, segment: usize, queries: Range<usize>) -> (usize, usize) {
         match self.inputs.query_positions {
             None => (queries.start, queries.end - 1),
             Some(_) => queries.fold((usize::MAX, 0), |(first, last), query| {
-                let position = self.position(batch, query);
+                let position = self.position(segment, query);
                 (first.min(position), last.max(position))
             }),
         }
@@ -101,22 +145,22 @@ impl<'a> Plan<'a> {
 
     /// Entry of [`Self::falling`] for a query at `position` and key 0; key `j` is `j` further.
     pub(super) fn falling_entry(&self, position: usize) -> usize {
-        self.falling.len() - self.inputs.shape.k_len - position
+        self.falling.len() - 1 - self.inputs.zero_distance - position
     }
 
     /// Entry of [`Self::rising`] for a query at `position` and key `key`.
     pub(super) fn rising_entry(&self, position: usize, key: usize) -> usize {
-        position + self.inputs.shape.k_len - 1 - key
+        position + self.inputs.zero_distance - key
     }
 
     /// Slots in [`Self::falling`] that `queries` read for the first `keys` keys.
     pub(super) fn query_slots(
         &self,
-        batch: usize,
+        segment: usize,
         queries: Range<usize>,
         keys: usize,
     ) -> Range<usize> {
-        let (first, last) = self.position_bounds(batch, queries);
+        let (first, last) = self.position_bounds(segment, queries);
         self.falling
             .bounds(self.falling_entry(last)..self.falling_entry(first) + keys)
     }
@@ -124,11 +168,11 @@ impl<'a> Plan<'a> {
     /// Slots in [`Self::rising`] that `keys` read for `queries`.
     pub(super) fn key_slots(
         &self,
-        batch: usize,
+        segment: usize,
         queries: Range<usize>,
         keys: Range<usize>,
     ) -> Range<usize> {
-        let (first, last) = self.position_bounds(batch, queries);
+        let (first, last) = self.position_bounds(segment, queries);
         self.rising
             .bounds(self.rising_entry(first, keys.end - 1)..self.rising_entry(last, keys.start) + 1)
     }
@@ -136,48 +180,41 @@ impl<'a> Plan<'a> {
 
 /// Extents and blind queries, from the mask.
 fn seen(inputs: &Inputs<'_>) -> (Vec<Extent>, Vec<bool>) {
-    let Shape {
-        batch,
-        q_len,
-        k_len,
-        ..
-    } = inputs.shape;
-    let everything = Extent {
-        queries: q_len,
-        keys: k_len,
+    let whole = |it: &Segment| Extent {
+        // Without keys there is nothing to see.
+        queries: it.queries.len() * usize::from(!it.keys.is_empty()),
+        keys: it.keys.len(),
     };
+    let segments = inputs.segments;
     match inputs.mask {
-        Mask::Full => (vec![everything; batch], Vec::new()),
+        Mask::Full => (segments.iter().map(whole).collect(), Vec::new()),
         Mask::Pairwise(blocked) => {
-            let all_blocked = |row: &[bool]| row.iter().all(|&blocked| blocked);
-            let blind = blocked
-                .chunks_exact(k_len.max(1))
-                .map(all_blocked)
-                .collect();
-            (vec![everything; batch], blind)
+            let mut blind = vec![false; inputs.shape.q_rows];
+            for it in segments {
+                for query in it.queries.clone() {
+                    let pairs = &blocked[query * it.keys.len()..][..it.keys.len()];
+                    blind[query] = pairs.iter().all(|&blocked| blocked);
+                }
+            }
+            (segments.iter().map(whole).collect(), blind)
         }
         Mask::Padding(padding) => {
-            let extent = |padding: &[bool]| {
-                let keys = padding
-                    .iter()
-                    .rposition(|&pad| !pad)
-                    .map_or(0, |last| last + 1);
-                let queries = if keys == 0 {
-                    0
-                } else if inputs.blind_padded_queries {
-                    keys
-                } else {
-                    q_len
+            let extent = |it: &Segment| {
+                let padding = &padding[it.keys.clone()];
+                let last = padding.iter().rposition(|&pad| !pad);
+                let keys = last.map_or(0, |last| last + 1);
+                let queries = match (keys, inputs.blind_padded_queries) {
+                    (0, _) => 0,
+                    (_, true) => keys,
+                    (_, false) => it.queries.len(),
                 };
                 Extent { queries, keys }
             };
-            let extents = padding.chunks_exact(k_len.max(1)).map(extent).collect();
-            let blind = if inputs.blind_padded_queries {
-                padding.to_vec()
-            } else {
-                Vec::new()
-            };
-            (extents, blind)
+            let blind = inputs.blind_padded_queries.then(|| padding.to_vec());
+            (
+                segments.iter().map(extent).collect(),
+                blind.unwrap_or_default(),
+            )
         }
     }
 }

@@ -55,7 +55,7 @@ impl Buffers {
         let Some(pos_key) = &plan.pos_key else { return };
         let head_dim = plan.inputs.shape.head_dim;
         let (rows, keys, stride) = (block.len(), task.keys, task.stride());
-        let slots = plan.query_slots(task.batch, block.clone(), keys);
+        let slots = plan.query_slots(task.segment, block.clone(), keys);
         let gradient = self.d_query_positions.zeroed(rows * slots.len());
         let d_scores = self.d_scores.get();
         dispatch(
@@ -65,7 +65,7 @@ impl Buffers {
                     .chunks_exact(stride)
                     .zip(gradient.chunks_exact_mut(slots.len()));
                 for (query, (src, dst)) in block.clone().zip(rows) {
-                    let entry = plan.falling_entry(plan.position(task.batch, query));
+                    let entry = plan.falling_entry(plan.position(task.segment, query));
                     plan.falling.scatter(dst, &src[..keys], entry, slots.start);
                 }
             },
@@ -117,7 +117,7 @@ impl Buffers {
                         .scatter(dst, src, plan.rising_entry(block.start, key), 0),
                     Some(_) => {
                         for (query, &src) in block.clone().zip(src) {
-                            let position = plan.position(task.batch, query);
+                            let position = plan.position(task.segment, query);
                             dst[plan.rising.slot(plan.rising_entry(position, key))] += src;
                         }
                     }
@@ -134,7 +134,7 @@ impl Buffers {
         let Shape { head_dim, live, .. } = plan.inputs.shape;
         let d_key = self.d_key.take(task.keys * head_dim);
         for block in task.key_blocks() {
-            let slots = plan.key_slots(task.batch, task.queries.clone(), block.clone());
+            let slots = plan.key_slots(task.segment, task.queries.clone(), block.clone());
             let (rows, cols, local) = (block.len(), slots.len(), block.start * head_dim);
             let gradient = &self.d_key_positions.get()[block.start * live + slots.start..];
             let gradient = Matrix::new(gradient, rows, cols, live);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::dropout::Pattern;
-use super::{Inputs, Mask, Shape};
+use super::{Inputs, Mask, Segment, Shape};
 
 /// Outputs, and gradients in the order query, key, value, pos_key, pos_query.
 pub(super) struct Reference {
@@ -13,13 +13,13 @@ pub(super) struct Reference {
 }
 
 fn blocked(inputs: &Inputs<'_>, b: usize, i: usize, j: usize) -> bool {
-    let Shape { q_len, k_len, .. } = inputs.shape;
+    let Segment { queries, keys } = &inputs.segments[b];
     match inputs.mask {
         Mask::Full => false,
         Mask::Padding(pad) => {
-            pad[b * k_len + j] || inputs.blind_padded_queries && pad[b * k_len + i]
+            pad[keys.start + j] || inputs.blind_padded_queries && pad[keys.start + i]
         }
-        Mask::Pairwise(blocked) => blocked[(b * q_len + i) * k_len + j],
+        Mask::Pairwise(blocked) => blocked[(queries.start + i) * keys.len() + j],
     }
 }
 
@@ -43,23 +43,22 @@ fn add(dst: &mut [f64], src: &[f32], factor: f64) {
 
 pub(super) fn attention(inputs: &Inputs<'_>, d_out: &[f32]) -> Reference {
     let Shape {
-        batch,
+        q_rows,
+        k_rows,
         heads,
-        q_len,
-        k_len,
         head_dim,
         live,
     } = inputs.shape;
     let size = |rows| rows * heads * head_dim;
     let zeros = |rows| vec![0.0; size(rows)];
     let mut result = Reference {
-        out: zeros(batch * q_len),
-        lse: Vec::new(),
-        gradients: [batch * q_len, batch * k_len, batch * k_len, live, live].map(zeros),
+        out: zeros(q_rows),
+        lse: vec![f64::NEG_INFINITY; heads * q_rows],
+        gradients: [q_rows, k_rows, k_rows, live, live].map(zeros),
     };
-    for b in 0..batch {
+    for (b, segment) in inputs.segments.iter().enumerate() {
         for h in 0..heads {
-            for i in 0..q_len {
+            for i in 0..segment.queries.len() {
                 row(inputs, d_out, [b, h, i], &mut result);
             }
         }
@@ -81,24 +80,25 @@ impl Head<'_> {
     }
 
     fn query_row(&self, i: usize) -> usize {
-        self.b * self.inputs.shape.q_len + i
+        self.inputs.segments[self.b].queries.start + i
     }
 
     fn key_row(&self, j: usize) -> usize {
-        self.b * self.inputs.shape.k_len + j
+        self.inputs.segments[self.b].keys.start + j
     }
 
     fn slot(&self, i: usize, j: usize) -> usize {
         let positions = self.inputs.query_positions;
         let position = positions.map_or(i, |p| p[self.query_row(i)] as usize);
-        self.inputs.slot_of_distance[position + self.inputs.shape.k_len - 1 - j] as usize
+        self.inputs.slot_of_distance[position + self.inputs.zero_distance - j] as usize
     }
 
     /// The keys that query `i` sees, with their scores.
     fn scores(&self, i: usize) -> Vec<(usize, f64)> {
         let inputs = self.inputs;
         let query = &inputs.query[self.span(self.query_row(i))];
-        let seen = (0..inputs.shape.k_len).filter(|&j| !blocked(inputs, self.b, i, j));
+        let seen =
+            (0..inputs.segments[self.b].keys.len()).filter(|&j| !blocked(inputs, self.b, i, j));
         seen.map(|j| {
             let key = &inputs.key[self.span(self.key_row(j))];
             let position = |table: Option<&[f32]>, content: &[f32]| {
@@ -113,10 +113,14 @@ impl Head<'_> {
         .collect()
     }
 
+    /// Row among those of all heads.
+    fn score_row(&self, i: usize) -> usize {
+        self.h * self.inputs.shape.q_rows + self.query_row(i)
+    }
+
     /// What dropout multiplies the probability by.
     fn factor(&self, i: usize, j: usize) -> f64 {
-        let Shape { heads, q_len, .. } = self.inputs.shape;
-        let row = (self.b * heads + self.h) * q_len + i;
+        let row = self.score_row(i);
         match self.inputs.dropout.map(Pattern::new) {
             None => 1.0,
             Some(pattern) if pattern.row(row).keeps(j as u32) => f64::from(pattern.keep_factor),
@@ -138,7 +142,7 @@ fn row(inputs: &Inputs<'_>, d_out: &[f32], [b, h, i]: [usize; 3], result: &mut R
     } else {
         max + sum.ln()
     };
-    result.lse.push(lse);
+    result.lse[head.score_row(i)] = lse;
 
     let q_span = head.span(head.query_row(i));
     let (query, d_out) = (&inputs.query[q_span.clone()], &d_out[q_span.clone()]);

@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::slots::add_transposed;
 use super::softmax::LANES;
 use super::tile::{Into, Matrix, matmul};
-use super::{Mask, Shape};
+use super::{Mask, Segment, Shape};
 use crate::ops::cpu::math::dispatch;
 
 /// Queries per block: its scores against 512 keys fill an eighth of a 1 MiB cache.
@@ -65,7 +65,7 @@ pub(super) struct Scores {
 /// Which head, and which of its queries a task does.
 #[derive(Clone)]
 pub(super) struct Task {
-    pub(super) batch: usize,
+    pub(super) segment: usize,
     pub(super) head: usize,
     pub(super) queries: Range<usize>,
     pub(super) keys: usize,
@@ -102,16 +102,10 @@ impl Task {
 impl Scores {
     /// Copies the head and multiplies its keys with the position queries.
     pub(super) fn load(&mut self, plan: &Plan<'_>, task: &Task) {
-        let Shape {
-            q_len,
-            k_len,
-            head_dim,
-            live,
-            ..
-        } = plan.inputs.shape;
+        let Shape { head_dim, live, .. } = plan.inputs.shape;
         let (inputs, keys) = (plan.inputs, task.keys);
-        let q_rows = plan.rows(task.batch, task.head, q_len);
-        let k_rows = plan.rows(task.batch, task.head, k_len);
+        let q_rows = plan.query_rows(task.segment, task.head);
+        let k_rows = plan.key_rows(task.segment, task.head);
         let query = self.query.take(task.queries.len() * head_dim);
         q_rows.read(query, inputs.query, task.queries.clone(), inputs.scale);
         let key = self.key.take(keys * head_dim);
@@ -123,7 +117,7 @@ impl Scores {
         };
         let key_positions = self.key_positions.take(keys * live);
         for block in task.key_blocks() {
-            let slots = plan.key_slots(task.batch, task.queries.clone(), block.clone());
+            let slots = plan.key_slots(task.segment, task.queries.clone(), block.clone());
             let rows = block.len();
             matmul(
                 &mut key_positions[block.start * live + slots.start..],
@@ -147,7 +141,7 @@ impl Scores {
         matmul(scores, stride, Into::Replace, 1.0, query, key.t());
 
         if let Some(pos_key) = &plan.pos_key {
-            let slots = plan.query_slots(task.batch, block.clone(), keys);
+            let slots = plan.query_slots(task.segment, block.clone(), keys);
             let pos_key = pos_key.columns(task.head, &slots);
             let buffer = self.query_positions.take(rows * slots.len());
             matmul(buffer, slots.len(), Into::Replace, 1.0, query, pos_key);
@@ -158,7 +152,7 @@ impl Scores {
                         .chunks_exact_mut(stride)
                         .zip(buffer.chunks_exact(slots.len()));
                     for (query, (scores, src)) in block.clone().zip(rows) {
-                        let entry = plan.falling_entry(plan.position(task.batch, query));
+                        let entry = plan.falling_entry(plan.position(task.segment, query));
                         plan.falling
                             .look_up(&mut scores[..keys], src, entry, slots.start);
                     }
@@ -201,7 +195,7 @@ fn add_key_positions(
                     .look_up(dst, src, plan.rising_entry(block.start, key), 0),
                 Some(_) => {
                     for (query, dst) in block.clone().zip(dst) {
-                        let position = plan.position(task.batch, query);
+                        let position = plan.position(task.segment, query);
                         *dst = src[plan.rising.slot(plan.rising_entry(position, key))];
                     }
                 }
@@ -220,14 +214,14 @@ fn add_key_positions(
 /// Sets masked scores, and the columns beyond the last key, to minus infinity.
 #[inline(always)]
 fn mask(plan: &Plan<'_>, task: &Task, block: &Range<usize>, scores: &mut [f32]) {
-    let Shape { q_len, k_len, .. } = plan.inputs.shape;
+    let Segment { queries, keys } = plan.segment(task.segment);
     for (query, scores) in block.clone().zip(scores.chunks_exact_mut(task.stride())) {
         let (scores, beyond) = scores.split_at_mut(task.keys);
         beyond.fill(f32::NEG_INFINITY);
         let blocked = match plan.inputs.mask {
             Mask::Full => continue,
-            Mask::Padding(padding) => &padding[task.batch * k_len..],
-            Mask::Pairwise(blocked) => &blocked[(task.batch * q_len + query) * k_len..],
+            Mask::Padding(padding) => &padding[keys.start..],
+            Mask::Pairwise(blocked) => &blocked[(queries.start + query) * keys.len()..],
         };
         for (score, &blocked) in scores.iter_mut().zip(blocked) {
             *score = if blocked { f32::NEG_INFINITY } else { *score };

@@ -5,22 +5,24 @@ use super::reference::attention;
 use super::*;
 
 /// Owned inputs of one call.
-struct Case {
-    shape: Shape,
-    query: Vec<f32>,
-    key: Vec<f32>,
-    value: Vec<f32>,
-    pos_key: Option<Vec<f32>>,
-    pos_query: Option<Vec<f32>>,
-    slots: Vec<u32>,
-    positions: Option<Vec<i32>>,
-    mask: Pattern,
-    dropout: Option<Dropout>,
-    d_out: Vec<f32>,
+pub(super) struct Case {
+    pub(super) shape: Shape,
+    pub(super) segments: Vec<Segment>,
+    pub(super) zero_distance: usize,
+    pub(super) query: Vec<f32>,
+    pub(super) key: Vec<f32>,
+    pub(super) value: Vec<f32>,
+    pub(super) pos_key: Option<Vec<f32>>,
+    pub(super) pos_query: Option<Vec<f32>>,
+    pub(super) slots: Vec<u32>,
+    pub(super) positions: Option<Vec<i32>>,
+    pub(super) mask: Pattern,
+    pub(super) dropout: Option<Dropout>,
+    pub(super) d_out: Vec<f32>,
 }
 
 /// An owned [`Mask`].
-enum Pattern {
+pub(super) enum Pattern {
     Full,
     Padding(Vec<bool>),
     SelfPadding(Vec<bool>),
@@ -28,7 +30,7 @@ enum Pattern {
 }
 
 /// Numbers in [-1, 1) that repeat on every run.
-fn numbers(count: usize, salt: u64) -> Vec<f32> {
+pub(super) fn numbers(count: usize, salt: u64) -> Vec<f32> {
     let mut state = salt.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
     (0..count)
         .map(|_| {
@@ -41,7 +43,7 @@ fn numbers(count: usize, salt: u64) -> Vec<f32> {
 }
 
 /// Slots as log-buckets give them: one per distance up to `mid`, then one for three distances.
-fn bucketed(q_len: usize, k_len: usize, mid: i64) -> (Vec<u32>, usize) {
+pub(super) fn bucketed(q_len: usize, k_len: usize, mid: i64) -> (Vec<u32>, usize) {
     let bucket = |d: i64| match d.abs() {
         near if near <= mid => d,
         far => d.signum() * (mid + (far - mid + 2) / 3),
@@ -54,19 +56,30 @@ fn bucketed(q_len: usize, k_len: usize, mid: i64) -> (Vec<u32>, usize) {
 }
 
 impl Case {
-    fn new(batch: usize, heads: usize, q_len: usize, k_len: usize, head_dim: usize) -> Self {
+    pub(super) fn new(
+        batch: usize,
+        heads: usize,
+        q_len: usize,
+        k_len: usize,
+        head_dim: usize,
+    ) -> Self {
         let (slots, live) = bucketed(q_len, k_len, 20);
         let shape = Shape {
-            batch,
+            q_rows: batch * q_len,
+            k_rows: batch * k_len,
             heads,
-            q_len,
-            k_len,
             head_dim,
             live,
         };
         let width = heads * head_dim;
+        let segment = |b: usize| Segment {
+            queries: b * q_len..(b + 1) * q_len,
+            keys: b * k_len..(b + 1) * k_len,
+        };
         Self {
             shape,
+            segments: (0..batch).map(segment).collect(),
+            zero_distance: k_len - 1,
             query: numbers(batch * q_len * width, 1),
             key: numbers(batch * k_len * width, 2),
             value: numbers(batch * k_len * width, 3),
@@ -80,19 +93,23 @@ impl Case {
         }
     }
 
+    fn k_len(&self) -> usize {
+        self.segments[0].keys.len()
+    }
+
     fn with_mask(mut self, mask: Pattern) -> Self {
         self.mask = mask;
         self
     }
 
-    fn with_dropout(mut self, prob: f32) -> Self {
+    pub(super) fn with_dropout(mut self, prob: f32) -> Self {
         self.dropout = Some(Dropout { prob, seed: 17 });
         self
     }
 
     /// The last two fifths of odd sequences, and one token in the middle of all.
     fn padding(&self) -> Vec<bool> {
-        let Shape { batch, k_len, .. } = self.shape;
+        let (batch, k_len) = (self.segments.len(), self.k_len());
         let at_padding = |b: usize, j: usize| j == k_len / 3 || b % 2 == 1 && j >= k_len * 3 / 5;
         (0..batch * k_len)
             .map(|n| at_padding(n / k_len, n % k_len))
@@ -101,25 +118,22 @@ impl Case {
 
     /// A third of the pairs, and all of every fifth query's.
     fn pairs(&self) -> Vec<bool> {
-        let Shape {
-            batch,
-            q_len,
-            k_len,
-            ..
-        } = self.shape;
+        let k_len = self.k_len();
         let blocked = |n: usize| n * 7 % 3 == 1 || n / k_len % 5 == 2;
-        (0..batch * q_len * k_len).map(blocked).collect()
+        (0..self.shape.q_rows * k_len).map(blocked).collect()
     }
 
-    fn inputs(&self) -> Inputs<'_> {
+    pub(super) fn inputs(&self) -> Inputs<'_> {
         Inputs {
             shape: self.shape,
+            segments: &self.segments,
             query: &self.query,
             key: &self.key,
             value: &self.value,
             pos_key: self.pos_key.as_deref(),
             pos_query: self.pos_query.as_deref(),
             slot_of_distance: &self.slots,
+            zero_distance: self.zero_distance,
             query_positions: self.positions.as_deref(),
             mask: match &self.mask {
                 Pattern::Full => Mask::Full,
@@ -155,7 +169,7 @@ impl Case {
     }
 
     #[track_caller]
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let expected = attention(&self.inputs(), &self.d_out);
         let expected = [expected.out, expected.lse]
             .into_iter()
