@@ -15,7 +15,7 @@
 //! labelled questions, one linguistic phenomenon at a time.
 //!
 //! Beside this path, [`task`] reads labelled examples for fine-tuning, and [`metric`] judges what a
-//! model made of them.
+//! model made of them; [`decoding`] finds answers and words in what heads say about tokens.
 //!
 //! [`batching`] groups inputs of any length for inference.
 //!
@@ -24,6 +24,7 @@
 
 pub mod batching;
 pub mod corpus;
+pub mod decoding;
 pub mod masking;
 pub mod metric;
 pub mod ngram_baseline;
