@@ -10,7 +10,10 @@
 //! - [`hub`]: models by name, from the Hugging Face Hub
 //! - [`pipeline`]: text in, answers out
 //! - [`backend`]: the compute backend that the feature flags chose
+//! - `allocator`: the memory allocator for programs that train (feature `allocator`)
 
+#[cfg(feature = "allocator")]
+pub mod allocator;
 pub mod backend;
 pub mod hub;
 pub mod pipeline;

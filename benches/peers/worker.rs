@@ -26,9 +26,10 @@ type Device = <B as burn::tensor::backend::BackendTypes>::Device;
 
 /// What every program of this project sets.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: deberta::allocator::Allocator = deberta::allocator::Allocator;
 
 fn main() -> Result<()> {
+    deberta::allocator::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--sgemm"] => serve(sgemm),

@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 /// Keeps freed memory for the next batch; the system's allocator would return and fault it in anew.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: deberta::allocator::Allocator = deberta::allocator::Allocator;
 
 /// DeBERTa v1, v2 and v3: look at checkpoints, convert them, and compute with them.
 #[derive(Parser)]
@@ -40,6 +40,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    deberta::allocator::keep_freed_memory();
     let result = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
