@@ -7,6 +7,7 @@
 //! - [`data`]: tokenizers, corpora, packing, masking
 //! - [`train`]: objectives and how they are optimised
 //! - [`pretrain`]: from raw text to a model, in one call
+//! - [`finetune`]: from labelled examples to a model, its metrics and predictions
 //! - [`hub`]: models by name, from the Hugging Face Hub
 //! - [`pipeline`]: text in, answers out
 //! - [`backend`]: the compute backend that the feature flags chose
@@ -15,9 +16,12 @@
 #[cfg(feature = "allocator")]
 pub mod allocator;
 pub mod backend;
+pub mod finetune;
 pub mod hub;
 pub mod pipeline;
 pub mod pretrain;
+
+mod settings;
 
 pub use deberta_data as data;
 pub use deberta_model as model;

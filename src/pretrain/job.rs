@@ -11,9 +11,9 @@ use deberta_train::optim::AdamWConfig;
 use deberta_train::run::{PretrainConfig, RunConfig};
 use deberta_train::schedule::ScheduleConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::PretrainError;
+use crate::settings;
 
 /// Vocabularies are padded to a multiple of this, which matrix products like.
 const VOCAB_MULTIPLE: usize = 64;
@@ -222,21 +222,10 @@ impl PretrainJob {
     ///
     /// If there is no such setting or it cannot have this value.
     pub fn with_setting(&self, setting: &str) -> Result<Self, PretrainError> {
-        let refuse = |message: String| PretrainError::Job {
+        settings::with_setting(self, setting).map_err(|message| PretrainError::Job {
             path: setting.into(),
             message,
-        };
-        let (name, value) = setting
-            .split_once('=')
-            .ok_or_else(|| refuse("expected `name=value`".into()))?;
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.into()));
-        let mut job = serde_json::to_value(self).map_err(|error| refuse(error.to_string()))?;
-        let pointer = format!("/{}", name.replace('.', "/"));
-        let place = job
-            .pointer_mut(&pointer)
-            .ok_or_else(|| refuse(format!("there is no setting `{name}`")))?;
-        *place = value;
-        serde_json::from_value(job).map_err(|error| refuse(error.to_string()))
+        })
     }
 
     /// The job with the sizes that follow from the tokenizer.

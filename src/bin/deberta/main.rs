@@ -12,17 +12,19 @@ mod init;
 mod inspect;
 mod lines;
 mod source;
+mod tasks;
 mod tokenize;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tasks::{evaluate, finetune, predict};
 
 /// Keeps freed memory for the next batch; the system's allocator would return and fault it in anew.
 #[global_allocator]
 static ALLOCATOR: deberta::allocator::Allocator = deberta::allocator::Allocator;
 
-/// DeBERTa v1, v2 and v3: look at checkpoints, convert them, and compute with them.
+/// DeBERTa v1, v2 and v3: look at checkpoints, convert them, compute with them, and fine-tune them.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
@@ -37,6 +39,9 @@ enum Command {
     Init(init::Args),
     Tokenize(tokenize::Args),
     Forward(forward::Args),
+    Finetune(Box<finetune::Args>),
+    Evaluate(evaluate::Args),
+    Predict(predict::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +52,9 @@ fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Tokenize(args) => tokenize::run(&args),
         Command::Forward(args) => forward::run(&args),
+        Command::Finetune(args) => finetune::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Predict(args) => predict::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

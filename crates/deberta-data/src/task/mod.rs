@@ -218,6 +218,11 @@ impl Task {
         Ok(self.with_labels(labels))
     }
 
+    /// Whether a question may have no answer in its context.
+    pub fn allows_no_answer(&self) -> bool {
+        self.allows_no_answer
+    }
+
     /// The metric by which checkpoints are compared; larger is better for all of them.
     pub fn main_metric(&self) -> &'static str {
         self.metrics.main()

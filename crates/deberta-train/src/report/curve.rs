@@ -7,6 +7,7 @@ use super::Baseline;
 use crate::run::{MetricsLine, TrainError};
 
 const SIZE: (u32, u32) = (900, 560);
+const SCORES_SIZE: (u32, u32) = (900, 320);
 /// Height of the panel with the learning rate.
 const RATE_HEIGHT: i32 = 130;
 const TRAIN_COLOR: RGBColor = RGBColor(120, 150, 190);
@@ -40,6 +41,50 @@ pub fn learning_curve(lines: &[MetricsLine], baselines: &[Baseline]) -> Result<S
             message: error.to_string(),
         })?;
     Ok(picture)
+}
+
+/// Draws a metric of the task over the steps of its evaluations as an SVG picture.
+///
+/// # Errors
+///
+/// [`TrainError::Picture`] if it was never logged.
+pub fn score_curve(lines: &[MetricsLine], name: &str) -> Result<String, TrainError> {
+    let points = series(lines, "valid", name);
+    let picture_error = |message: String| TrainError::Picture { message };
+    if points.is_empty() {
+        return Err(picture_error(format!("`{name}` was not logged")));
+    }
+    let mut picture = String::new();
+    draw_scores(
+        SVGBackend::with_string(&mut picture, SCORES_SIZE),
+        points,
+        name,
+    )
+    .map_err(|error| picture_error(error.to_string()))?;
+    Ok(picture)
+}
+
+fn draw_scores<B: DrawingBackend>(backend: B, points: Vec<(f64, f64)>, name: &str) -> Drawn<B> {
+    let area = backend.into_drawing_area();
+    area.fill(&WHITE)?;
+    let (low, high) = bounds(points.iter().map(|(_, score)| *score));
+    let margin = 0.1 * (high - low).max(0.01);
+    let last = points.iter().map(|(step, _)| *step).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(&area)
+        .margin(14)
+        .x_label_area_size(34)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..last, low - margin..high + margin)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.light_line_style(TRANSPARENT)
+        .label_style(FONT)
+        .x_label_formatter(&|step| format!("{step:.0}"))
+        .x_desc("step")
+        .y_desc(name)
+        .draw()?;
+    let line = LineSeries::new(points, VALID_COLOR.stroke_width(2)).point_size(3);
+    chart.draw_series(line)?;
+    area.present()
 }
 
 fn series(lines: &[MetricsLine], split: &str, value: &str) -> Vec<(f64, f64)> {
@@ -213,6 +258,19 @@ mod tests {
         assert_eq!(points("#7896BE"), 10);
         assert_eq!(points("#C8501E"), 2);
         assert_eq!(points("#3C825A"), 10);
+    }
+
+    #[test]
+    fn a_metric_has_a_point_per_evaluation() {
+        let mut lines = vec![line(50, "valid", 5.6), line(100, "valid", 4.2)];
+        for (line, score) in lines.iter_mut().zip([0.5, 0.75]) {
+            line.values.insert("accuracy".to_owned(), score);
+        }
+        let picture = score_curve(&lines, "accuracy").unwrap();
+        assert!(picture.contains("accuracy"));
+        assert_eq!(picture.matches("<circle").count(), 2);
+        let error = score_curve(&lines, "f1").unwrap_err().to_string();
+        assert_eq!(error, "cannot draw the learning curve: `f1` was not logged");
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! After the run: the learning curve as a picture, and a page of text.
+//! After the run: learning curve and confusion matrix as pictures, and a page of text.
 
+mod confusion;
 mod curve;
 mod text;
 
-pub use curve::learning_curve;
+pub use confusion::confusion_matrix;
+pub use curve::{learning_curve, score_curve};
 
 use std::path::{Path, PathBuf};
 

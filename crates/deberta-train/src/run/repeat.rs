@@ -39,7 +39,8 @@ pub struct SeedResult {
 }
 
 impl SeedSummary {
-    fn new(runs: Vec<SeedResult>) -> Self {
+    /// Sums runs up.
+    pub fn new(runs: Vec<SeedResult>) -> Self {
         let names = runs.first().map(|run| run.scores.keys().cloned());
         let names: Vec<String> = names.into_iter().flatten().collect();
         let column = |name: &str| -> Vec<f64> {

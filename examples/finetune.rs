@@ -1,0 +1,36 @@
+//! Fine-tunes a DeBERTa on a task, published or of one's own, with or without SiFT.
+//!
+//! ```console
+//! cargo run --release --example finetune -- --task sst-2 --data glue/SST-2 --model runs/pretrain/model
+//! cargo run --release --example finetune -- --task sst-2 --data glue/SST-2 --model runs/pretrain/model --sift --seeds 3
+//! cargo run --release --example finetune -- --task pair --train mine.tsv --train-part 0.9 --model runs/pretrain/model
+//! ```
+//!
+//! The same as `deberta finetune`, whose code this is; `deberta evaluate` and `deberta predict` take the
+//! model from there.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "prints results and progress"
+)]
+
+#[path = "../src/bin/deberta/tasks/args.rs"]
+mod args;
+#[path = "../src/bin/deberta/tasks/finetune.rs"]
+mod finetune;
+
+use clap::Parser;
+
+/// Keeps freed memory for the next step; the system's allocator would return and fault it in anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: finetune::Args,
+}
+
+fn main() -> anyhow::Result<()> {
+    finetune::run(&Cli::parse().args)
+}

@@ -1,0 +1,221 @@
+//! `deberta finetune`: from labelled examples to a model.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::train::Interrupter;
+use deberta::backend::{DEFAULT_BACKEND_NAME, DefaultAutodiffBackend};
+use deberta::finetune::{self, FinetuneJob, FinetuneOutcome, RunOptions, SetOutcome};
+use deberta::train::run::{Display, stop_on_ctrl_c};
+
+use super::args::{TaskArgs, Watcher};
+
+/// Fine-tune a model on a task, published or your own.
+///
+/// Writes the best model in the layout of the Hub, the metrics of the task, a report with pictures,
+/// and predictions for the held-out examples. Ctrl-C saves; --resume goes on.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    task: TaskArgs,
+    /// Folder of the task or of the whole benchmark
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Files to learn from, in place of those of the folder
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    train: Vec<PathBuf>,
+    /// Files to choose checkpoints by, in place of those of the folder
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    dev: Vec<PathBuf>,
+    /// Learn from this part of the training examples, such as 0.8, and hold the rest out
+    #[arg(long, value_name = "PART")]
+    train_part: Option<f64>,
+    /// Learn from so many of the training examples, chosen at random
+    #[arg(long, value_name = "N")]
+    max_train: Option<usize>,
+    /// Leave out and count lines that are not examples
+    #[arg(long)]
+    skip_bad: bool,
+    /// Checkpoint folder, or a model on the Hub
+    #[arg(long)]
+    model: Option<String>,
+    /// Keep configuration and tokenizer, but draw all weights at random
+    #[arg(long)]
+    random_encoder: bool,
+    /// Published settings, such as v3-base-mnli
+    #[arg(long)]
+    recipe: Option<String>,
+    /// Adversarial training on normalised embeddings
+    #[arg(long)]
+    sift: bool,
+    /// Runs with the seeds 1, 2, …
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// Passes over the training examples
+    #[arg(long)]
+    epochs: Option<f64>,
+    /// Updates to make, in place of --epochs
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Highest learning rate
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Sequences per update
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Most tokens of a sequence
+    #[arg(long)]
+    max_length: Option<usize>,
+    /// Start from the settings in this file, such as the job.json of an earlier run
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Change any setting of job.json, such as train.loss.label_smoothing=0.1
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Folder of the run
+    #[arg(long, default_value = "runs/finetune")]
+    out: PathBuf,
+    /// Continue the run in that folder
+    #[arg(long)]
+    resume: bool,
+    /// Progress lines even on a terminal
+    #[arg(long)]
+    plain: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let job = job(args)?;
+    let interrupter = Interrupter::new();
+    stop_on_ctrl_c(&interrupter)?;
+    let options = RunOptions {
+        resume: args.resume,
+        display: Display::choose(!args.plain),
+        interrupter,
+    };
+    eprintln!(
+        "DeBERTa on {DEFAULT_BACKEND_NAME}, {} threads, into {}",
+        std::thread::available_parallelism().map_or(1, usize::from),
+        args.out.display()
+    );
+    let device = Default::default();
+    let outcome = finetune::run::<DefaultAutodiffBackend>(
+        &job,
+        &args.out,
+        &options,
+        &device,
+        &mut Watcher::default(),
+    )?;
+    summarise(&outcome, &args.out);
+    Ok(())
+}
+
+/// Settings from the file or the run to resume, then from the flags.
+fn job(args: &Args) -> Result<FinetuneJob> {
+    let begun = match (&args.config, args.resume) {
+        (Some(path), _) => Some(FinetuneJob::open(path)?),
+        (None, true) => FinetuneJob::of_run(&args.out)?,
+        (None, false) => None,
+    };
+    let known = begun.as_ref().map(|job| job.task.clone());
+    let task = args.task.settings(known)?.context("name a task: --task")?;
+    let mut job = match begun {
+        Some(job) => FinetuneJob { task, ..job },
+        None => {
+            let model = args.model.as_ref().context("name a model: --model")?;
+            FinetuneJob::new(task, model)
+        }
+    };
+    if let Some(recipe) = &args.recipe {
+        job = job.with_recipe(recipe)?;
+    }
+    apply_data(args, &mut job);
+    apply_training(args, &mut job);
+    for setting in &args.set {
+        job = job.with_setting(setting)?;
+    }
+    Ok(job)
+}
+
+/// What the flags say about the files and the model.
+fn apply_data(args: &Args, job: &mut FinetuneJob) {
+    let data = &mut job.data;
+    if args.data.is_some() {
+        data.folder.clone_from(&args.data);
+    }
+    if !args.train.is_empty() {
+        data.train.clone_from(&args.train);
+    }
+    if !args.dev.is_empty() {
+        data.dev.clone_from(&args.dev);
+    }
+    data.train_part = args.train_part.or(data.train_part);
+    data.max_train_examples = args.max_train.or(data.max_train_examples);
+    data.skip_bad_lines |= args.skip_bad;
+    if let Some(model) = &args.model {
+        job.model.path.clone_from(model);
+    }
+    job.model.random_encoder |= args.random_encoder;
+}
+
+/// What the flags say about training.
+fn apply_training(args: &Args, job: &mut FinetuneJob) {
+    if let Some(seeds) = args.seeds {
+        job.seeds = (1..=seeds).collect();
+    }
+    if let Some(max_length) = args.max_length {
+        job.text.max_length = max_length;
+    }
+    let train = &mut job.train;
+    if args.sift {
+        train.sift.get_or_insert_default();
+    }
+    if args.epochs.is_some() {
+        train.epochs = args.epochs;
+    }
+    if let Some(steps) = args.steps {
+        train.epochs = None;
+        train.run.steps = steps;
+    }
+    if let Some(lr) = args.lr {
+        train.schedule.peak_lr = lr;
+    }
+    if let Some(batch_size) = args.batch_size {
+        train.run.batch_size = (batch_size / train.run.grad_accumulation.max(1)).max(1);
+    }
+}
+
+fn summarise(outcome: &FinetuneOutcome, out: &Path) {
+    println!("\n{} examples to train on", outcome.train_examples);
+    let [train, held_out] = outcome.skipped_lines;
+    if train + held_out > 0 {
+        println!("{train} lines of the training files and {held_out} of the others were skipped");
+    }
+    for (name, set) in &outcome.sets {
+        println!("\n{name}: {} examples", set.examples);
+        print_table(set);
+    }
+    if let (Some(model), Some(report)) = (&outcome.model_dir, &outcome.report_file) {
+        println!("\nmodel:   {}", model.display());
+        println!("report:  {}", report.display());
+    }
+    if !outcome.completed {
+        let step = outcome.reports.last().map_or(0, |it| it.state.step);
+        println!(
+            "\nstopped at step {step}: continue with --out {} --resume",
+            out.display()
+        );
+    }
+}
+
+/// A line per metric: always saying the most frequent, then the model.
+fn print_table(set: &SetOutcome) {
+    println!("{:24} {:>10} {:>10}", "", "majority", "model");
+    for (name, mean) in &set.summary.mean {
+        let majority = set.majority.get(name).copied().unwrap_or(f64::NAN);
+        let deviation = match set.summary.runs.len() {
+            0 | 1 => String::new(),
+            runs => format!(" ± {:.4} ({runs} seeds)", set.summary.deviation[name]),
+        };
+        println!("{name:24} {majority:>10.4} {mean:>10.4}{deviation}");
+    }
+}

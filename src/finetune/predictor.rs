@@ -1,0 +1,194 @@
+//! A fine-tuned model, asked about files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::backend::Backend;
+use deberta_data::task::{Split, Task, TaskKind};
+use deberta_model::DebertaBackend;
+use deberta_model::checkpoint::{LoadOptions, load_task_model_with};
+use deberta_model::heads::classification::{
+    DebertaForMultipleChoice, DebertaForSequenceClassification,
+};
+use deberta_model::heads::question_answering::DebertaForQuestionAnswering;
+use deberta_model::heads::token_classification::DebertaForTokenClassification;
+use deberta_model::heads::{HeadConfig, TaskModel};
+use deberta_train::objective::{
+    ExampleLogits, TaskBatch, TaskNetwork, TaskObjective, TaskSettings as ObjectiveSettings,
+};
+use deberta_train::run::{ExampleSource, RunConfig, predict};
+
+use super::data::{ExampleSet, read_sets};
+use super::encode::Encoder;
+use super::model::{Source, with_labels_of};
+use super::predicted::Predicted;
+use super::scoring::EncodedSet;
+use super::{DataSettings, FinetuneError, Progress, Stage, TaskFile};
+
+/// The networks that heads of tasks make.
+enum Network<B: Backend> {
+    Sequence(TaskObjective<B, DebertaForSequenceClassification<B>>),
+    Choice(TaskObjective<B, DebertaForMultipleChoice<B>>),
+    Token(TaskObjective<B, DebertaForTokenClassification<B>>),
+    Span(TaskObjective<B, DebertaForQuestionAnswering<B>>),
+}
+
+/// A fine-tuned model with its tokenizer and its task.
+pub struct Predictor<B: Backend> {
+    source: Source,
+    file: TaskFile,
+    task: Arc<Task>,
+    network: Network<B>,
+    batch_size: usize,
+}
+
+/// Which files to predict.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// The files themselves, if they are named.
+    pub paths: Vec<PathBuf>,
+    /// Folder of the task or of the benchmark, whose files of `split` are taken otherwise.
+    pub folder: Option<PathBuf>,
+    /// Leave out and count lines that are not examples, instead of stopping at the first.
+    pub skip_bad_lines: bool,
+}
+
+impl<B: DebertaBackend> Predictor<B> {
+    /// Opens a model by folder or by name on the Hub.
+    ///
+    /// - `file`: what the model was trained for; if `None`, its `task.json` says it
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be had or loaded, or nothing says what it was trained for.
+    pub fn open(
+        model: &str,
+        file: Option<TaskFile>,
+        device: &B::Device,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, FinetuneError> {
+        progress.stage(Stage::OpenModel);
+        let source = Source::open(model, progress)?;
+        let file = match file {
+            Some(file) => file,
+            None => TaskFile::of_model(&source.dir)?.ok_or_else(|| FinetuneError::Setting {
+                setting: "task",
+                found: "not set".into(),
+                expected: format!(
+                    "a task, as {} has no {}",
+                    source.dir.display(),
+                    super::model::TASK_FILE
+                ),
+            })?,
+        };
+        source.check_length(&file.text)?;
+        let head = source.head()?;
+        let task = with_labels_of(file.task.to_task()?, &head);
+        let network = match task.kind() {
+            TaskKind::MultipleChoice => Network::Choice(load(&source.dir, &head, device)?),
+            TaskKind::TokenClassification => Network::Token(load(&source.dir, &head, device)?),
+            TaskKind::QuestionAnswering => Network::Span(load(&source.dir, &head, device)?),
+            _ => Network::Sequence(load(&source.dir, &head, device)?),
+        };
+        Ok(Self {
+            source,
+            file,
+            task: Arc::new(task),
+            network,
+            batch_size: RunConfig::default().batch_size,
+        })
+    }
+
+    /// The same model with another number of sequences at once. Default: 32
+    pub fn with_batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = batch_size.max(1);
+        self
+    }
+
+    /// What the model was trained for.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Predicts all examples of the files, a result for each set of them.
+    ///
+    /// - `split`: labels must be there unless it is [`Split::Test`]
+    ///
+    /// # Errors
+    ///
+    /// If the files cannot be read, or a text does not fit the model.
+    pub fn predict(
+        &self,
+        files: &Files,
+        split: Split,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Predicted>, FinetuneError> {
+        progress.stage(Stage::Read);
+        let data = DataSettings {
+            folder: files.folder.clone(),
+            skip_bad_lines: files.skip_bad_lines,
+            ..DataSettings::default()
+        };
+        let (sets, skipped) = read_sets(&self.task, &data, split, &files.paths, progress)?;
+        let mut all = Vec::new();
+        for set in sets {
+            all.push(self.predict_set(set, skipped, progress)?);
+        }
+        Ok(all)
+    }
+
+    fn predict_set(
+        &self,
+        set: ExampleSet,
+        skipped_lines: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<Predicted, FinetuneError> {
+        progress.stage(Stage::Encode);
+        let encoder = Encoder {
+            task: &self.task,
+            tokenizer: &self.source.tokenizer,
+            text: &self.file.text,
+            has_types: self.source.has_types(),
+        };
+        let set = EncodedSet {
+            encoded: Arc::new(encoder.encode(&set.examples)?),
+            name: set.name,
+            task: Arc::clone(&self.task),
+            answers: self.file.answers,
+            examples: Arc::new(set.examples),
+        };
+        progress.stage(Stage::Predict);
+        let source: Arc<dyn ExampleSource<TaskBatch>> = set.encoded.clone();
+        let logits = self.logits(&source)?;
+        Ok(Predicted::new(set, logits, skipped_lines))
+    }
+
+    fn logits(
+        &self,
+        source: &Arc<dyn ExampleSource<TaskBatch>>,
+    ) -> Result<Vec<ExampleLogits>, FinetuneError> {
+        let run = RunConfig {
+            batch_size: self.batch_size,
+            // Any number sorts by length.
+            bucket_batches: 1,
+            ..RunConfig::default()
+        };
+        Ok(match &self.network {
+            Network::Sequence(network) => predict(network, source, &run),
+            Network::Choice(network) => predict(network, source, &run),
+            Network::Token(network) => predict(network, source, &run),
+            Network::Span(network) => predict(network, source, &run),
+        }?)
+    }
+}
+
+fn load<B: DebertaBackend, M: TaskNetwork<B> + TaskModel<B>>(
+    dir: &Path,
+    head: &HeadConfig,
+    device: &B::Device,
+) -> Result<TaskObjective<B, M>, FinetuneError> {
+    let options = LoadOptions::new().head(head.clone());
+    let loaded = load_task_model_with::<B, M>(dir, &options, device)?;
+    let settings = ObjectiveSettings::new(head, M::ROWS);
+    Ok(TaskObjective::new(loaded.model, settings))
+}
