@@ -59,7 +59,7 @@ impl Page<'_> {
     fn text(&self) -> String {
         let outcome = self.outcome;
         let mut text = format!(
-            "# {} from {}{}{}\n\n{} training examples, {} epochs or {} steps, seeds {:?}.\n",
+            "# {} from {}{}{}\n\n{} training examples, {} steps, seeds {:?}.\n",
             self.task.name(),
             self.job.model.path,
             if self.job.model.random_encoder {
@@ -73,10 +73,6 @@ impl Page<'_> {
                 ""
             },
             outcome.train_examples,
-            self.job
-                .train
-                .epochs
-                .map_or("–".into(), |it| it.to_string()),
             outcome.reports.first().map_or(0, |it| it.state.step),
             self.job.seeds,
         );
@@ -100,7 +96,7 @@ impl Page<'_> {
     /// How often each label was predicted for each, by reference and prediction.
     fn confusion(&self) -> Option<Vec<Vec<u64>>> {
         let labels = self.task.labels().len();
-        if labels < 2 || labels > MAX_MATRIX_LABELS {
+        if !(2..=MAX_MATRIX_LABELS).contains(&labels) {
             return None;
         }
         let mut counts = vec![vec![0; labels]; labels];
