@@ -21,9 +21,9 @@ mod finetune;
 
 use clap::Parser;
 
-/// Keeps freed memory for the next step; the system's allocator would return and fault it in anew.
+#[cfg(feature = "allocator")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: deberta::allocator::Allocator = deberta::allocator::Allocator;
 
 #[derive(Parser)]
 struct Cli {
@@ -32,5 +32,7 @@ struct Cli {
 }
 
 fn main() -> anyhow::Result<()> {
+    #[cfg(feature = "allocator")]
+    deberta::allocator::keep_freed_memory();
     finetune::run(&Cli::parse().args)
 }
