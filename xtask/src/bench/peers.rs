@@ -75,13 +75,13 @@ fn build(manifest: &str, arguments: &[&str], name: &str) -> Result<PathBuf> {
     cargo.args(arguments);
     shell::run(&mut cargo)?;
     let messages = shell::read(with_messages(&mut cargo))?;
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let path = message["executable"].as_str()?;
         (message["target"]["name"] == name).then(|| PathBuf::from(path))
     });
     let message = || format!("cargo named no executable `{name}`");
-    executables.last().with_context(message)
+    executables.next_back().with_context(message)
 }
 
 fn with_messages(cargo: &mut Command) -> &mut Command {
