@@ -23,7 +23,7 @@ use clap::Parser;
 
 /// Keeps freed memory for the next step; the system's allocator would return and fault it in anew.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: deberta::allocator::Allocator = deberta::allocator::Allocator;
 
 #[derive(Parser)]
 struct Cli {
@@ -32,5 +32,6 @@ struct Cli {
 }
 
 fn main() -> anyhow::Result<()> {
+    deberta::allocator::keep_freed_memory();
     finetune::run(&Cli::parse().args)
 }
