@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+use deberta_data::batching::{BatchLimit, LengthBatches};
 use deberta_data::tokenizer::{Tokenize, Tokenizer};
 use deberta_model::attention::AttentionMask;
 use deberta_model::checkpoint::{Compatibility, load_masked_lm};
@@ -15,10 +16,8 @@ use deberta_model::{
 use serde::Serialize;
 
 use super::PipelineError;
+use super::base::open_tokenizer;
 use crate::hub::{self, HubOptions};
-
-/// Sequences that go through the network at once.
-const BATCH: usize = 32;
 
 /// A masked language model with its tokenizer.
 #[derive(Debug)]
@@ -91,17 +90,10 @@ impl<B: DebertaBackend> FillMask<B> {
     ///
     /// If weights, configuration or tokenizer cannot be read, or do not belong together.
     pub fn open(dir: &Path, device: &B::Device) -> Result<Self, PipelineError> {
-        let tokenizer = Tokenizer::open(dir)?;
-        let (model, config) = load_masked_lm(dir, Compatibility::Microsoft, device)?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            return Err(PipelineError::VocabularyMismatch {
-                dir: dir.into(),
-                tokenizer: tokenizer.vocab_size(),
-                network: config.vocab_size,
-            });
-        }
+        let (mut model, config) = load_masked_lm::<B>(dir, Compatibility::Microsoft, device)?;
+        model.deberta.prepare();
         Ok(Self {
-            tokenizer,
+            tokenizer: open_tokenizer(dir, &config)?,
             model,
             config,
             device: device.clone(),
@@ -132,17 +124,17 @@ impl<B: DebertaBackend> FillMask<B> {
         texts: &[&str],
         top_k: usize,
     ) -> Result<Vec<Vec<FilledMask>>, PipelineError> {
-        let mut encoded = texts
+        let encoded = texts
             .iter()
             .enumerate()
             .map(|(index, text)| self.encode(index, text))
             .collect::<Result<Vec<_>, _>>()?;
-        // Texts of like length share a batch, so that little padding is computed.
-        encoded.sort_by_key(|text| text.ids.len());
+        let lengths: Vec<usize> = encoded.iter().map(|text| text.ids.len()).collect();
 
         let mut answers = vec![Vec::new(); texts.len()];
-        for batch in encoded.chunks(BATCH) {
-            let probabilities = self.probabilities(batch);
+        for batch in LengthBatches::new(&lengths, BatchLimit::default()).iter() {
+            let batch: Vec<&Encoded> = batch.iter().map(|&index| &encoded[index]).collect();
+            let probabilities = self.probabilities(&batch);
             let mut rows = probabilities.chunks(self.config.vocab_size);
             for text in batch {
                 for (&position, row) in text.masks.iter().zip(&mut rows) {
@@ -190,7 +182,7 @@ impl<B: DebertaBackend> FillMask<B> {
     }
 
     /// Probabilities of every id at every mask of the batch, row after row.
-    fn probabilities(&self, batch: &[Encoded]) -> Vec<f32> {
+    fn probabilities(&self, batch: &[&Encoded]) -> Vec<f32> {
         let lengths: Vec<usize> = batch.iter().map(|text| text.ids.len()).collect();
         let seq_len = lengths.iter().copied().max().unwrap_or(0);
         let pad = self.config.pad_token_id as i32;

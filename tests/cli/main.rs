@@ -1,6 +1,8 @@
 //! The program `deberta`, run as a user runs it.
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
+mod answers;
+mod attention;
 mod checkpoints;
 mod forward;
 mod tokenize;
@@ -12,6 +14,7 @@ use std::process::{Command, Stdio};
 /// What a run of the program gave.
 pub(crate) struct Run {
     pub(crate) success: bool,
+    pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -30,6 +33,7 @@ pub(crate) fn run(arguments: &[&str], input: &str) -> Run {
     let output = child.wait_with_output().unwrap();
     Run {
         success: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }

@@ -74,6 +74,11 @@ const STAGES: &[Stage] = &[
         run: golden_on_wgpu,
     },
     Stage {
+        // One backend, no command line, a workspace of its own.
+        name: "library-user",
+        run: build_library_user,
+    },
+    Stage {
         // The network knows no backend: it compiles without any.
         name: "check-no-backend",
         run: || {
@@ -239,6 +244,20 @@ fn pretrain(feature: &str) -> Result<Outcome> {
         return Ok(Outcome::Passed);
     }
     cargo(&[&run[..], &["--steps", "5", "--resume"]].concat())
+}
+
+/// A program outside the workspace that depends on the library. It gets the workspace's versions of
+/// all dependencies, and its target folder, so that little is compiled anew.
+fn build_library_user() -> Result<Outcome> {
+    let folder = shell::root().join("examples/library_user");
+    std::fs::copy(shell::root().join("Cargo.lock"), folder.join("Cargo.lock"))
+        .context("cannot copy Cargo.lock")?;
+    let manifest = folder.join("Cargo.toml").display().to_string();
+    let mut build = shell::cargo(&["build", "--manifest-path", &manifest]);
+    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+        build.env("CARGO_TARGET_DIR", shell::root().join("target"));
+    }
+    passed(&mut build)
 }
 
 /// A part of the golden tests that has every operation, on a GPU or one in software.

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, DType, Int, Tensor, backend::Backend};
 
-use crate::attention::{AttentionMask, PositionProjections};
+use crate::attention::{AttentionMask, PositionProjections, ScoreTerms};
 use crate::config::DebertaConfig;
 use crate::conv::ConvLayer;
 use crate::layer::DebertaLayer;
@@ -54,6 +54,8 @@ pub enum Observation<'a, B: Backend> {
     HiddenStates(&'a Tensor<B, 3>),
     /// Attention probabilities of each layer, `[batch, heads, seq_len, seq_len]`.
     Attention(Tensor<B, 4>),
+    /// What the attention scores of each layer are the sum of.
+    ScoreTerms(ScoreTerms<B>),
 }
 
 /// What an observer wants to see.
@@ -64,6 +66,8 @@ pub struct Observe {
     /// Attention probabilities of every layer; they are computed a second time, and padding is
     /// not skipped.
     pub attentions: bool,
+    /// The terms of the attention scores of every layer, for which the same holds.
+    pub score_terms: bool,
 }
 
 impl Observe {
@@ -73,7 +77,7 @@ impl Observe {
         mask: AttentionMask<B>,
         dtype: DType,
     ) -> (AttentionMask<B>, Option<RealTokens<B>>) {
-        if self.attentions {
+        if self.attentions || self.score_terms {
             return (mask.as_tensors(), None);
         }
         mask.skip_padding(dtype)
@@ -222,6 +226,10 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
             if observe.attentions {
                 let probs = layer.probabilities(states.clone(), &keys, relative, &context.mask);
                 observer(Observation::Attention(probs));
+            }
+            if observe.score_terms {
+                let terms = layer.score_terms(states.clone(), &keys, relative);
+                observer(Observation::ScoreTerms(terms));
             }
             states = layer.forward(states, &keys, relative, &context.mask);
             if let Some(conv) = self.conv.as_ref().filter(|_| index == 0) {

@@ -5,7 +5,9 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::activation::{gelu_approximate, relu, tanh};
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::attention::{AttentionMask, DisentangledSelfAttention, KeyValue, PositionProjections};
+use crate::attention::{
+    AttentionMask, DisentangledSelfAttention, KeyValue, PositionProjections, ScoreTerms,
+};
 use crate::config::{Activation, DebertaConfig};
 use crate::ops::{self, DebertaBackend, gelu};
 use crate::relative_position::RelativePositions;
@@ -169,6 +171,18 @@ impl<B: DebertaBackend> DebertaLayer<B> {
         let dense = &self.intermediate.dense;
         let expanded = linear_activation(dense, self.activation, attended.clone());
         self.output.forward(expanded, attended)
+    }
+
+    /// The terms of the attention scores for `query_states` `[batch, q_len, hidden]`.
+    pub fn score_terms(
+        &self,
+        query_states: Tensor<B, 3>,
+        keys: &LayerKeys<B>,
+        relative: Option<&RelativePositions<B>>,
+    ) -> ScoreTerms<B> {
+        let positions = keys.positions.as_ref().zip(relative);
+        let attention = &self.attention.self_attention;
+        attention.terms(query_states, &keys.keys_values, positions)
     }
 
     /// Attention probabilities `[batch, heads, q_len, k_len]` for `query_states`.

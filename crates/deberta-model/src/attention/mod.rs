@@ -52,6 +52,17 @@ impl<B: Backend> PositionProjections<B> {
 /// Projected rows of the table, and which of them belongs to each pair.
 pub type Positions<'a, B> = (&'a PositionProjections<B>, &'a RelativePositions<B>);
 
+/// The terms of Eq. (4), each `[batch, heads, q_len, k_len]`, divided by `sqrt(scale_factor * head_dim)`.
+#[derive(Debug, Clone)]
+pub struct ScoreTerms<B: Backend> {
+    /// Content to content.
+    pub content: Tensor<B, 4>,
+    /// Content to position, where the network has it.
+    pub c2p: Option<Tensor<B, 4>>,
+    /// Position to content, where the network has it.
+    pub p2c: Option<Tensor<B, 4>>,
+}
+
 /// Disentangled self-attention.
 ///
 /// ```text
@@ -236,26 +247,52 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
         mask: &AttentionMask<B>,
     ) -> Tensor<B, 4> {
         let dtype = query.dtype();
-        let query = self.split_heads(ops::widen(query).mul_scalar(self.scale));
-        let key = self.split_heads(ops::widen(keys.key.clone()));
-
-        let mut scores = query.clone().matmul(key.clone().swap_dims(2, 3));
-        if let Some((projections, relative)) = positions {
-            if let Some(pos_key) = projections.pos_key.clone() {
-                let pos_key = self.split_heads(ops::widen(pos_key).unsqueeze());
-                scores = scores + ops::content_to_position(query, pos_key, relative.index());
-            }
-            if let Some(pos_query) = projections.pos_query.clone() {
-                let pos_query = ops::widen(pos_query).mul_scalar(self.scale);
-                let pos_query = self.split_heads(pos_query.unsqueeze());
-                scores = scores + ops::position_to_content(pos_query, key, relative.index());
-            }
+        let terms = self.terms_of(query, keys, positions);
+        let mut scores = terms.content;
+        for term in terms.c2p.into_iter().chain(terms.p2c) {
+            scores = scores + term;
         }
         if let Some(blocked) = mask.blocked() {
             let shape = scores.shape();
             scores = scores.mask_fill(blocked.expand(shape), MASKED_SCORE);
         }
         softmax(scores, 3).cast(dtype)
+    }
+
+    /// The terms of Eq. (4) for `query_states` `[batch, q_len, hidden]`, already scaled: their sum is
+    /// what the softmax takes.
+    pub fn terms(
+        &self,
+        query_states: Tensor<B, 3>,
+        keys: &KeyValue<B>,
+        positions: Option<Positions<'_, B>>,
+    ) -> ScoreTerms<B> {
+        let query = ops::linear(&self.query_proj, query_states);
+        self.terms_of(query, keys, positions)
+    }
+
+    fn terms_of(
+        &self,
+        query: Tensor<B, 3>,
+        keys: &KeyValue<B>,
+        positions: Option<Positions<'_, B>>,
+    ) -> ScoreTerms<B> {
+        let query = self.split_heads(ops::widen(query).mul_scalar(self.scale));
+        let key = self.split_heads(ops::widen(keys.key.clone()));
+        let content = query.clone().matmul(key.clone().swap_dims(2, 3));
+        let (mut c2p, mut p2c) = (None, None);
+        if let Some((projections, relative)) = positions {
+            c2p = projections.pos_key.clone().map(|pos_key| {
+                let pos_key = self.split_heads(ops::widen(pos_key).unsqueeze());
+                ops::content_to_position(query, pos_key, relative.index())
+            });
+            p2c = projections.pos_query.clone().map(|pos_query| {
+                let pos_query = ops::widen(pos_query).mul_scalar(self.scale);
+                let pos_query = self.split_heads(pos_query.unsqueeze());
+                ops::position_to_content(pos_query, key, relative.index())
+            });
+        }
+        ScoreTerms { content, c2p, p2c }
     }
 
     /// `[batch, len, heads * head_dim]` to `[batch, heads, len, head_dim]`.

@@ -64,7 +64,7 @@ fn check_encoder<B: AutodiffBackend + DebertaBackend>(name: &str, tolerances: To
     let mut hidden_states = Vec::new();
     let observe = Observe {
         hidden_states: true,
-        attentions: false,
+        ..Observe::default()
     };
     let last = model.forward_observed(fixture.model_input(&device), observe, |observation| {
         if let Observation::HiddenStates(states) = observation {
@@ -196,8 +196,8 @@ fn check_attention<B: AutodiffBackend + DebertaBackend>(_: Tolerances) {
         let (model, _) = load_model::<B>(&dir, Compatibility::Microsoft, &device).unwrap();
         let mut first = None;
         let observe = Observe {
-            hidden_states: false,
             attentions: true,
+            ..Observe::default()
         };
         model.forward_observed(fixture.model_input(&device), observe, |observation| {
             if let Observation::Attention(probs) = observation {

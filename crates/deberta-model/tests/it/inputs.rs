@@ -182,22 +182,67 @@ fn fewer_queries_than_keys_give_the_first_rows() {
 #[test]
 fn inner_states_and_attention_are_shown_on_request() {
     let model = model(&config());
-    let (mut states, mut attentions) = (Vec::new(), Vec::new());
+    let (mut states, mut attentions, mut terms) = (Vec::new(), Vec::new(), Vec::new());
     let observe = Observe {
         hidden_states: true,
         attentions: true,
+        score_terms: true,
     };
     let input = DebertaInput::new(row(&FIRST));
     let last = model.forward_observed(input, observe, |observation| match observation {
         Observation::HiddenStates(it) => states.push(it.clone()),
         Observation::Attention(it) => attentions.push(it),
+        Observation::ScoreTerms(it) => terms.push(it),
     });
-    assert_eq!((states.len(), attentions.len()), (3, 2));
+    assert_eq!((states.len(), attentions.len(), terms.len()), (3, 2, 2));
+    for (terms, probs) in terms.into_iter().zip(&attentions) {
+        let scores = terms.content + terms.c2p.unwrap() + terms.p2c.unwrap();
+        let sum = burn::tensor::activation::softmax(scores, 3);
+        let difference = to_f64((sum - probs.clone()).abs().max().to_data());
+        assert!(difference[0] < 1e-6);
+    }
     assert!(worst(states[2].clone(), last) == 0.0);
     for probs in attentions {
         assert_eq!(probs.dims(), [1, 3, 6, 6]);
         for sum in to_f64(probs.sum_dim(3).to_data()) {
             assert!((sum - 1.0).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn of_equal_tokens_only_positions_tell_pairs_apart() {
+    let model = model(&DebertaConfig {
+        absolute_positions: AbsolutePositions::None,
+        ..config()
+    });
+    let mut first = None;
+    let observe = Observe {
+        score_terms: true,
+        ..Observe::default()
+    };
+    let input = DebertaInput::new(row(&[7; 6]));
+    model.forward_observed(input, observe, |observation| {
+        if let Observation::ScoreTerms(terms) = observation {
+            first.get_or_insert(terms);
+        }
+    });
+    let terms = first.unwrap();
+    let spread = |values: &[f64]| {
+        let max = values.iter().copied().fold(f64::MIN, f64::max);
+        max - values.iter().copied().fold(f64::MAX, f64::min)
+    };
+    for head in to_f64(terms.content.to_data()).chunks(36) {
+        assert!(spread(head) < 1e-6);
+    }
+    for term in [terms.c2p, terms.p2c] {
+        for head in to_f64(term.unwrap().to_data()).chunks(36) {
+            assert!(spread(head) > 1e-3);
+            for pair in 0..25 {
+                let (query, key) = (pair / 5, pair % 5);
+                let next = head[(query + 1) * 6 + key + 1];
+                assert!((head[query * 6 + key] - next).abs() < 1e-6);
+            }
         }
     }
 }

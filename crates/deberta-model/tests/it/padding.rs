@@ -185,12 +185,14 @@ fn hidden_states_come_in_the_shape_of_the_batch() {
         model.forward_observed(input(&config(), mask), observe, |it| match it {
             Observation::HiddenStates(it) => states.push(real_rows(it, !zero)),
             Observation::Attention(it) => attentions.push(to_f64(it.to_data())),
+            Observation::ScoreTerms(_) => {}
         });
         (states, attentions)
     };
     let everything = Observe {
         hidden_states: true,
         attentions: true,
+        score_terms: false,
     };
     let hidden_states = Observe {
         attentions: false,

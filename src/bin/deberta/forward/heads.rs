@@ -112,6 +112,7 @@ impl<D> Run<'_, D> {
         let observe = Observe {
             hidden_states: self.args.hidden_states,
             attentions: self.args.attentions,
+            score_terms: false,
         };
         let last =
             model.forward_observed(
@@ -126,6 +127,7 @@ impl<D> Run<'_, D> {
                         outputs.push(&format!("attentions.{attentions}"), it);
                         attentions += 1;
                     }
+                    Observation::ScoreTerms(_) => {}
                 },
             );
         if always || self.args.hidden_states {

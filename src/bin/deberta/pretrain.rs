@@ -1,0 +1,248 @@
+//! `deberta pretrain`: from raw text to a model. Also the example of that name.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "prints results and notes"
+)]
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use burn::train::Interrupter;
+use deberta::backend::{DEFAULT_BACKEND_NAME, DefaultAutodiffBackend, DefaultBackend};
+use deberta::data::corpus::synthetic::{ProbeKind, SyntheticConfig, SyntheticLanguage};
+use deberta::data::tokenizer::Tokenize;
+use deberta::pipeline::FillMask;
+use deberta::pretrain::{self, PretrainJob, PretrainOutcome, Progress, RunOptions, Stage};
+use deberta::train::run::{Display, stop_on_ctrl_c};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Pre-train a DeBERTa with the enhanced mask decoder from raw text.
+///
+/// Without options: a small model on a built-in language, some minutes on two cores.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Text, JSON Lines or Parquet files, or folders of them; the built-in language by default
+    #[arg(long, num_args = 1..)]
+    corpus: Vec<PathBuf>,
+    /// Text held out for evaluation; every 50th document of the corpus by default
+    #[arg(long, num_args = 1..)]
+    held_out: Vec<PathBuf>,
+    /// spm.model, tokenizer.json, or a folder; trained on the corpus by default
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
+    /// nano, mini, or a published size such as deberta-v3-xsmall
+    #[arg(long)]
+    size: Option<String>,
+    /// Updates to make
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Start from the settings in this file, such as the job.json of an earlier run
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Change any setting of job.json, such as train.schedule.peak_lr=5e-4
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Folder of the run
+    #[arg(long, default_value = "runs/pretrain")]
+    out: PathBuf,
+    /// Continue the run in that folder
+    #[arg(long)]
+    resume: bool,
+    /// Progress lines even on a terminal
+    #[arg(long)]
+    plain: bool,
+    /// Sentences whose [MASK] to fill at the end
+    #[arg(long, num_args = 1..)]
+    fill: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  deberta pretrain --size nano --steps 200
+  deberta pretrain --corpus texts/ --tokenizer spm.model --size mini --out runs/mine
+  deberta pretrain --out runs/mine --resume";
+
+/// Pre-trains; `program` is what to type to call it again.
+pub(crate) fn run(args: &Args, program: &str) -> anyhow::Result<()> {
+    let job = job(args)?;
+    let interrupter = Interrupter::new();
+    stop_on_ctrl_c(&interrupter)?;
+    let options = RunOptions {
+        resume: args.resume,
+        display: Display::choose(!args.plain),
+        interrupter,
+    };
+    println!(
+        "DeBERTa on {DEFAULT_BACKEND_NAME}, {} threads, into {}",
+        std::thread::available_parallelism().map_or(1, usize::from),
+        args.out.display()
+    );
+    let device = Default::default();
+    let outcome = pretrain::run::<DefaultAutodiffBackend>(
+        &job,
+        &args.out,
+        &options,
+        &device,
+        &mut Bars::default(),
+    )?;
+    summarise(&outcome, &args.out, program);
+    if let Some(model_dir) = &outcome.model_dir {
+        let fill = FillMask::<DefaultBackend>::open(model_dir, &device)
+            .context("the model that was just saved does not load")?;
+        let texts = if args.fill.is_empty() && job.corpus.paths.is_empty() {
+            probe_sentences(job.corpus.synthetic, &fill)
+        } else {
+            args.fill.clone()
+        };
+        fill_masks(&fill, &texts)?;
+    }
+    Ok(())
+}
+
+/// Settings from the file or the run to resume, then from the flags.
+fn job(args: &Args) -> anyhow::Result<PretrainJob> {
+    let begun = if args.resume {
+        PretrainJob::of_run(&args.out)?
+    } else {
+        None
+    };
+    let mut job = match (&args.config, begun, &args.size) {
+        (Some(path), ..) => PretrainJob::open(path)?,
+        (None, Some(begun), _) => begun,
+        (None, None, None) if args.corpus.is_empty() => PretrainJob::demo(),
+        (None, None, size) => {
+            let size = size.as_deref().unwrap_or("nano");
+            PretrainJob::on_corpus(args.corpus.clone(), size)?
+        }
+    };
+    if !args.corpus.is_empty() {
+        job.corpus.paths = args.corpus.clone();
+    }
+    if !args.held_out.is_empty() {
+        job.corpus.held_out_paths = args.held_out.clone();
+    }
+    if args.tokenizer.is_some() {
+        job.tokenizer.path = args.tokenizer.clone();
+    }
+    if let Some(steps) = args.steps {
+        job.train.run.steps = steps;
+    }
+    for setting in &args.set {
+        job = job.with_setting(setting)?;
+    }
+    Ok(job)
+}
+
+/// A bar per stage on a terminal, nothing but notes otherwise.
+#[derive(Default)]
+struct Bars(Option<ProgressBar>);
+
+impl Progress for Bars {
+    fn stage(&mut self, stage: Stage) {
+        let style = ProgressStyle::with_template("{msg:28} {bar:30} {bytes}/{total_bytes} {eta}");
+        let bar = ProgressBar::new(0).with_message(stage.describe());
+        self.0 = Some(match style {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        });
+    }
+
+    fn bytes(&mut self, done: u64, total: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(total);
+            bar.set_position(done.min(total));
+        }
+    }
+
+    fn note(&mut self, note: &str) {
+        eprintln!("{note}");
+    }
+}
+
+fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) {
+    let report = &outcome.report;
+    let [train, held_out] = outcome.examples;
+    println!(
+        "\n{train} examples to train on ({} tokens), {held_out} held out",
+        outcome.train_tokens
+    );
+    println!(
+        "{:.0} tokens/s in training; waited for data {:.2} % of the time; prepared in {:.1} s",
+        report.tokens_per_second(),
+        100.0 * report.data_wait.as_secs_f64() / report.training_time.as_secs_f64(),
+        outcome.preparation.as_secs_f64(),
+    );
+    println!(
+        "\n{:24} {:>10} {:>12}",
+        "held-out masked tokens", "accuracy", "perplexity"
+    );
+    for baseline in &outcome.baselines {
+        let perplexity = baseline.loss_nats.exp();
+        println!(
+            "{:24} {:>9.1}% {perplexity:>12.1}",
+            baseline.name,
+            100.0 * baseline.accuracy
+        );
+    }
+    match &report.evaluation {
+        Some(model) => println!(
+            "{:24} {:>9.1}% {:>12.1}",
+            "this DeBERTa",
+            100.0 * model.accuracy(),
+            model.perplexity()
+        ),
+        None => println!(
+            "stopped at step {}: continue with --resume",
+            report.state.step
+        ),
+    }
+    println!("\ncheckpoint: {}", report.checkpoint.display());
+    if let (Some(model), Some(files)) = (&outcome.model_dir, &outcome.files) {
+        println!("model:      {}", model.display());
+        println!("curve:      {}", files.picture.display());
+        println!("report:     {}", files.text.display());
+    }
+    println!("resume:     {program} --out {} --resume", out.display());
+}
+
+/// One sentence per phenomenon of the built-in language, never trained on, that the model can take.
+fn probe_sentences(config: SyntheticConfig, fill: &FillMask<DefaultBackend>) -> Vec<String> {
+    let language = SyntheticLanguage::new(config);
+    let fits = |text: &String| {
+        let tokens = fill
+            .tokenizer()
+            .encode_ids(text)
+            .map_or(usize::MAX, |ids| ids.len() + 2);
+        fill.max_tokens().is_none_or(|limit| tokens <= limit)
+    };
+    ProbeKind::ALL
+        .into_iter()
+        .filter_map(|kind| {
+            let probes = language.probes(kind, 1).take(50).map(|probe| probe.text);
+            probes.filter(fits).min_by_key(String::len)
+        })
+        .take(5)
+        .collect()
+}
+
+fn fill_masks(fill: &FillMask<DefaultBackend>, texts: &[String]) -> anyhow::Result<()> {
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    println!();
+    for (text, masks) in texts.iter().zip(fill.predict(&texts, 3)?) {
+        println!("{text}");
+        for mask in masks {
+            let candidates: Vec<String> = mask
+                .candidates
+                .iter()
+                .map(|it| format!("{} {:.0}%", it.text, 100.0 * it.probability))
+                .collect();
+            println!("    {}", candidates.join(", "));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Where texts come from: arguments, files or standard input; plain lines, JSON Lines or CSV.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::reader::{self, Lines};
+
+/// Where texts come from.
+#[derive(clap::Args)]
+pub(crate) struct InputArgs {
+    /// Texts; without them and without --file, standard input is read
+    #[arg(value_name = "TEXT")]
+    pub(super) texts: Vec<String>,
+    /// File to read, as often as there are files; `-` is standard input
+    #[arg(long, short, value_name = "FILE", conflicts_with = "texts")]
+    file: Vec<PathBuf>,
+    /// How files and standard input are written; by default what the name of the file says, else plain
+    #[arg(long, value_name = "FORMAT")]
+    input_format: Option<InputFormat>,
+    /// Names of the columns, or JSON fields, to read, separated by commas; defaults are in the
+    /// description
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    columns: Vec<String>,
+    /// Lines to answer at once
+    #[arg(long, default_value_t = 512, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
+    chunk: u32,
+    /// Stop at the first line that cannot be answered
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
+/// How a file of texts is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum InputFormat {
+    /// One text per line; tabs between texts that belong together
+    Plain,
+    /// One JSON object per line, or a string
+    Jsonl,
+    /// Comma-separated values with a header
+    Csv,
+    /// Tab-separated values with a header
+    Tsv,
+}
+
+impl InputFormat {
+    fn of_path(path: &Path) -> Self {
+        let extension = path.extension().and_then(|it| it.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("jsonl" | "ndjson") => Self::Jsonl,
+            Some("csv") => Self::Csv,
+            Some("tsv") => Self::Tsv,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// One text, or several that belong together.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    /// Number of the line in its file, or of the argument; from 1.
+    pub(super) line: u64,
+    /// The field `id`, to hand on.
+    pub(super) id: Option<Value>,
+    /// The columns that the command asked for.
+    pub(super) texts: Vec<String>,
+}
+
+impl Record {
+    /// The first text.
+    pub(super) fn text(&self) -> &str {
+        self.texts.first().map_or("", String::as_str)
+    }
+}
+
+/// A line that cannot be read.
+#[derive(Debug)]
+pub(super) struct BadLine {
+    pub(super) line: u64,
+    pub(super) reason: String,
+}
+
+/// A record or a bad line; an error is the end of the file.
+pub(super) type Item = Result<Result<Record, BadLine>>;
+
+/// All the texts of a command, in order.
+pub(super) struct Input {
+    columns: Vec<String>,
+    waiting: VecDeque<(PathBuf, InputFormat)>,
+    current: Option<(String, Box<dyn Iterator<Item = Item>>)>,
+    /// Bytes read so far.
+    pub(super) bytes: Rc<Cell<u64>>,
+    /// Bytes that there are; `None` if that cannot be known.
+    pub(super) total_bytes: Option<u64>,
+    /// Records to answer at once.
+    pub(super) chunk: usize,
+}
+
+impl Input {
+    /// `columns` are the names to read unless the user gives as many others.
+    pub(super) fn open(args: &InputArgs, columns: &[&str]) -> Result<Self> {
+        let mut columns: Vec<String> = columns.iter().map(|&it| it.into()).collect();
+        if !args.columns.is_empty() {
+            anyhow::ensure!(
+                args.columns.len() == columns.len(),
+                "--columns names {} columns, expected {}: in place of {}",
+                args.columns.len(),
+                columns.len(),
+                columns.join(",")
+            );
+            columns.clone_from(&args.columns);
+        }
+        let mut files = args.file.clone();
+        let mut current = None;
+        if !args.texts.is_empty() {
+            let texts: Vec<String> = args.texts.clone();
+            let names = columns.len();
+            let records = (1..)
+                .zip(texts)
+                .map(move |(line, text)| Ok(reader::plain(line, text, names)));
+            current = Some(("argument".to_owned(), Box::new(records) as Box<_>));
+        } else if files.is_empty() {
+            files.push("-".into());
+        }
+        let sizes = files.iter().map(|path| {
+            let metadata = std::fs::metadata(path)
+                .ok()
+                .filter(std::fs::Metadata::is_file);
+            metadata.map(|it| it.len())
+        });
+        let interactive =
+            files.iter().any(|it| it.as_os_str() == "-") && std::io::stdin().is_terminal();
+        Ok(Self {
+            total_bytes: sizes.sum(),
+            columns,
+            waiting: files
+                .into_iter()
+                .map(|path| {
+                    let format = args.input_format.unwrap_or(InputFormat::of_path(&path));
+                    (path, format)
+                })
+                .collect(),
+            current,
+            bytes: Rc::default(),
+            // Whoever types wants the answer at once.
+            chunk: if interactive { 1 } else { args.chunk as usize },
+        })
+    }
+
+    /// The next record or bad line, with the name of where it stands; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<(String, Result<Record, BadLine>)>> {
+        loop {
+            if let Some((name, items)) = &mut self.current {
+                if let Some(item) = items.next() {
+                    let item = item.with_context(|| format!("cannot read {name}"))?;
+                    return Ok(Some((name.clone(), item)));
+                }
+                self.current = None;
+            }
+            let Some((path, format)) = self.waiting.pop_front() else {
+                return Ok(None);
+            };
+            self.current = Some(self.start(&path, format)?);
+        }
+    }
+
+    fn start(
+        &self,
+        path: &Path,
+        format: InputFormat,
+    ) -> Result<(String, Box<dyn Iterator<Item = Item>>)> {
+        let (name, source): (String, Box<dyn Read>) = if path.as_os_str() == "-" {
+            ("standard input".into(), Box::new(std::io::stdin()))
+        } else {
+            let name = path.display().to_string();
+            let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+            (name, Box::new(file))
+        };
+        let source = reader::Counted::new(source, self.bytes.clone());
+        let columns = self.columns.clone();
+        let items: Box<dyn Iterator<Item = Item>> = match format {
+            InputFormat::Plain => Box::new(Lines::new(source).map(move |line| {
+                let (number, line) = line?;
+                Ok(line.and_then(|line| reader::plain(number, line, columns.len())))
+            })),
+            InputFormat::Jsonl => Box::new(Lines::new(source).map(move |line| {
+                let (number, line) = line?;
+                Ok(line.and_then(|line| reader::json(number, &line, &columns)))
+            })),
+            InputFormat::Csv => Box::new(reader::csv(source, b',', &columns)?),
+            InputFormat::Tsv => Box::new(reader::csv(source, b'\t', &columns)?),
+        };
+        Ok((name, items))
+    }
+}

@@ -1,0 +1,94 @@
+//! `deberta zero-shot`: labels that the network was never told.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use deberta::backend::DefaultBackend;
+use deberta::pipeline::{DEFAULT_TEMPLATE, LabelScore, PipelineError, ZeroShotClassifier};
+use serde::Serialize;
+
+use super::input::{InputArgs, Record};
+use super::output::{OutputArgs, Paint, Row, Shown};
+use super::stream::{self, Answer};
+use super::{EXIT_CODES, ModelArgs, classify};
+
+/// Classify texts by any labels, with a checkpoint for natural-language inference.
+///
+/// Reads the column `text`.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Labels to choose from, separated by commas
+    #[arg(long, short, value_delimiter = ',', required = true)]
+    labels: Vec<String>,
+    /// Sentence that a label is put into, in the place of {}
+    #[arg(long, default_value = DEFAULT_TEMPLATE)]
+    template: String,
+    /// Each label holds or not, instead of exactly one of them
+    #[arg(long)]
+    multi_label: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  deberta zero-shot -m MoritzLaurer/deberta-v3-base-zeroshot-v1 -l sport,politics 'They lost.'
+  deberta zero-shot -m my-nli/ -l urgent,spam --multi-label --template 'This mail is {}.' -f mails.csv";
+
+struct ZeroShot {
+    classifier: ZeroShotClassifier<DefaultBackend>,
+    labels: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Labels {
+    labels: Vec<LabelScore>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let classifier: ZeroShotClassifier<DefaultBackend> = args.model.open()?;
+    let command = ZeroShot {
+        classifier: classifier
+            .with_template(&args.template)?
+            .with_multi_label(args.multi_label),
+        labels: args.labels.clone(),
+    };
+    stream::run(&command, &args.input, &args.output)
+}
+
+impl Answer for ZeroShot {
+    fn columns(&self) -> Vec<&'static str> {
+        vec!["text"]
+    }
+
+    fn answer(&self, records: &[Record]) -> Result<Vec<Labels>, PipelineError> {
+        let texts: Vec<&str> = records.iter().map(Record::text).collect();
+        let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        let answers = self.classifier.predict(&texts, &labels)?;
+        Ok(answers
+            .into_iter()
+            .map(|labels| Labels { labels })
+            .collect())
+    }
+}
+
+impl Shown for ZeroShot {
+    type Answer = Labels;
+
+    fn header(&self) -> Vec<String> {
+        vec!["label".into(), "score".into()]
+    }
+
+    fn rows(&self, answer: &Labels) -> Vec<Row> {
+        classify::rows(&answer.labels)
+    }
+
+    fn pretty(&self, record: &Record, answer: &Labels, paint: Paint) -> String {
+        classify::pretty(record, &answer.labels, paint)
+    }
+}
