@@ -13,9 +13,9 @@ use clap::Parser;
 #[path = "../src/bin/deberta/pretrain.rs"]
 mod pretrain;
 
-/// Keeps freed memory for the next step; the system's allocator would return and fault it in anew.
+#[cfg(feature = "allocator")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: deberta::allocator::Allocator = deberta::allocator::Allocator;
 
 #[derive(Parser)]
 struct Cli {
@@ -24,6 +24,8 @@ struct Cli {
 }
 
 fn main() -> anyhow::Result<()> {
+    #[cfg(feature = "allocator")]
+    deberta::allocator::keep_freed_memory();
     let program = "cargo run --release --example pretrain --";
     pretrain::run(&Cli::parse().pretrain, program)
 }
