@@ -1,5 +1,6 @@
 //! From labelled files to a model, its metrics and predictions, as a user would go.
 #![allow(clippy::unwrap_used, reason = "test helpers")]
+#![allow(clippy::print_stdout, reason = "says what was skipped")]
 
 mod alignment;
 mod bad_data;
