@@ -186,6 +186,15 @@ mod tests {
                 .map(|((left, right), id)| (*left, *right, if id % 3 == 0 { 4 } else { id }))
                 .filter(|(left, right, result)| left != result && right != result)
                 .collect();
+            // As in a trained table, nothing is joined further before all that make it are known;
+            // otherwise a pass over the word and the queue may differ.
+            let mut known: Vec<(u32, u32, u32)> = Vec::new();
+            for merge in merges {
+                if known.iter().all(|(left, right, _)| *left != merge.2 && *right != merge.2) {
+                    known.push(merge);
+                }
+            }
+            let merges = known;
             let table = table(&merges);
             // A result that was met before could be joined for ever.
             prop_assume!(merges.iter().all(|(left, right, result)| left < result && right < result));
