@@ -221,10 +221,10 @@ fn answers_are_parts_of_contexts_longer_than_a_window() {
     let dev = lab.write("dev.json", &data.to_string());
     let mut job = lab.job("squad", dev.clone(), dev.clone());
     job.text.max_length = 32;
-    job.train.run.steps = 40;
+    job.train.run.steps = 120;
     let (submission, lines, [f1, nothing]) = round_trip(&lab, &job, dev);
     assert_eq!(nothing, 0.0);
-    assert!(f1 >= 0.0);
+    assert!(f1 > 50.0, "{f1}");
     let submission: Value = serde_json::from_str(&submission).unwrap();
     for (line, name) in lines.iter().zip(names) {
         let answer = submission[name].as_str().unwrap();
@@ -245,7 +245,8 @@ fn the_gap_of_a_query_is_filled_with_an_entity() {
     let lab = Lab::new();
     let rows: String = (0..16)
         .map(|row| {
-            let (answer, other) = if row % 2 == 0 { ("Anna", "Ben") } else { ("Ben", "Anna") };
+            // Of equally frequent entities, the majority takes the first.
+            let (answer, other) = ("Ben", "Anna");
             let text = format!("{answer} lives in Rome . {other} is in Paris .");
             let place = |name: &str| text.find(name).unwrap();
             let entity = |name: &str| serde_json::json!({"start": place(name), "end": place(name) + name.len() - 1});
@@ -261,8 +262,8 @@ fn the_gap_of_a_query_is_filled_with_an_entity() {
         .collect();
     let dev = lab.write("val.jsonl", &rows);
     let job = lab.job("record", dev.clone(), dev.clone());
-    let (submission, lines, [_, majority]) = round_trip(&lab, &job, dev);
-    assert_eq!(majority, 50.0);
+    let (submission, lines, [model, majority]) = round_trip(&lab, &job, dev);
+    assert_eq!((model, majority), (100.0, 0.0));
     assert!(
         submission.lines().next().unwrap().contains("\"idx\":0"),
         "{submission}"
