@@ -100,6 +100,21 @@ const FIXTURES: &[Fixture] = &[
         )],
     },
     Fixture {
+        name: "pipelines",
+        folder: "tests/fixtures/pipelines",
+        parts: &[],
+        script: "scripts/pipelines.py",
+        writes_elsewhere: true,
+        needs: "pip install torch==2.15.0 transformers==5.23.0 safetensors numpy",
+        variables: &[
+            ("DEBERTA_BIN", "the program, such as target/release/deberta"),
+            (
+                "TRANSFORMERS_4",
+                "a folder with the older release that has question answering, see the script",
+            ),
+        ],
+    },
+    Fixture {
         name: "metric",
         folder: "crates/deberta-data/tests/fixtures/metric",
         parts: &[],

@@ -96,3 +96,83 @@ fn main() -> ExitCode {
 fn done(result: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a command as a shell would take them, up to a pipe, a redirection or a comment.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut word = None::<String>;
+        let mut quote = None;
+        for character in line.chars() {
+            match (quote, character) {
+                (Some(open), it) if it == open => quote = None,
+                (None, '"' | '\'') => {
+                    quote = Some(character);
+                    word.get_or_insert_default();
+                }
+                (None, '|' | '>' | '#') => break,
+                (None, ' ') => words.extend(word.take()),
+                (_, it) => word.get_or_insert_default().push(it),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    /// The lines that call this program.
+    fn calls(text: &str) -> impl Iterator<Item = &str> {
+        text.lines().filter_map(|line| {
+            let at = line.find("deberta ")?;
+            let before = &line[..at];
+            let is_call = before.trim().is_empty() || before.ends_with("| ");
+            is_call.then_some(&line[at..])
+        })
+    }
+
+    #[track_caller]
+    fn assert_accepted(text: &str) -> usize {
+        let mut count = 0;
+        for line in calls(text) {
+            if let Err(error) = Cli::try_parse_from(words(line)) {
+                assert!(!error.use_stderr(), "{line}\n{error}");
+            }
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn commands_in_the_documentation_are_accepted() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pages = std::fs::read_dir(root.join("docs")).unwrap();
+        let pages = pages.map(|page| page.unwrap().path());
+        let mut count = 0;
+        for page in pages.chain([root.join("README.md")]) {
+            let page = std::fs::read_to_string(page).unwrap();
+            // Blocks of commands stand between fences.
+            for block in page.split("```console\n").skip(1) {
+                count += assert_accepted(block.split("```").next().unwrap());
+            }
+        }
+        assert!(count > 20, "only {count}");
+    }
+
+    #[test]
+    fn examples_in_the_help_are_accepted() {
+        let command = Cli::command();
+        let mut count = 0;
+        for command in command.get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            count += assert_accepted(&help.unwrap_or_default());
+        }
+        assert!(count > 20, "only {count}");
+    }
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}
