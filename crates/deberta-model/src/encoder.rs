@@ -13,7 +13,7 @@ use crate::attention::{AttentionMask, PositionProjections, ScoreTerms};
 use crate::config::DebertaConfig;
 use crate::conv::ConvLayer;
 use crate::layer::DebertaLayer;
-use crate::ops::{self, DebertaBackend};
+use crate::ops::{self, DebertaBackend, FusedKind};
 use crate::padding::RealTokens;
 use crate::relative_position::{RelativePositionConfig, RelativePositions};
 use crate::weight_init::{WeightInit, layer_norm};
@@ -34,6 +34,9 @@ pub struct DebertaEncoder<B: Backend> {
     epsilon: f64,
     #[module(skip)]
     relative: Option<RelativePositionConfig>,
+    /// What the layers' attention needs in order to run as a kernel.
+    #[module(skip)]
+    pub(crate) kernel: FusedKind,
     #[module(skip)]
     prepared: Prepared,
 }
@@ -75,12 +78,13 @@ impl Observe {
     pub(crate) fn skip_padding<B: DebertaBackend>(
         self,
         mask: AttentionMask<B>,
+        kernel: FusedKind,
         dtype: DType,
     ) -> (AttentionMask<B>, Option<RealTokens<B>>) {
         if self.attentions || self.score_terms {
             return (mask.as_tensors(), None);
         }
-        mask.skip_padding(dtype)
+        mask.skip_padding(kernel, dtype)
     }
 }
 
@@ -146,6 +150,9 @@ impl<B: Backend> DebertaEncoder<B> {
                 .map(|conv| ConvLayer::new(conv, config, weights, device)),
             epsilon: config.layer_norm_eps,
             relative,
+            kernel: FusedKind::Attention {
+                head_dim: config.attention_head_size,
+            },
             prepared: Prepared::default(),
         }
     }
@@ -165,7 +172,7 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         observe: Observe,
         observer: impl FnMut(Observation<'_, B>),
     ) -> Tensor<B, 3> {
-        let (mask, real) = observe.skip_padding(mask, embeddings.dtype());
+        let (mask, real) = observe.skip_padding(mask, self.kernel, embeddings.dtype());
         let embeddings = match &real {
             Some(real) => real.pack(embeddings),
             None => embeddings,

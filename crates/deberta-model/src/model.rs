@@ -128,7 +128,7 @@ impl<B: DebertaBackend> DebertaModel<B> {
     /// As [`forward`](Self::forward), from the [sum](DebertaEmbeddings::sum) of the embeddings
     /// before their layer norm, `[batch, seq_len, hidden]`: what adversarial training perturbs.
     pub fn forward_from_sum(&self, sum: Tensor<B, 3>, mask: AttentionMask<B>) -> Tensor<B, 3> {
-        let (mask, real) = mask.skip_padding(sum.dtype());
+        let (mask, real) = mask.skip_padding(self.encoder.kernel, sum.dtype());
         let sum = match &real {
             Some(real) => real.pack(sum),
             None => sum,
@@ -157,7 +157,7 @@ impl<B: DebertaBackend> DebertaModel<B> {
         observe: Observe,
     ) -> (Tensor<B, 3>, EncoderContext<B>) {
         let dtype = self.embeddings.word_embeddings.weight.dtype();
-        let (mask, real) = observe.skip_padding(input.mask.clone(), dtype);
+        let (mask, real) = observe.skip_padding(input.mask.clone(), self.encoder.kernel, dtype);
         let embeddings = match &real {
             Some(real) => self
                 .embeddings

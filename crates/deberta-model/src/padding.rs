@@ -9,7 +9,7 @@ use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor, TensorData, backe
 
 use crate::attention::{AttentionMask, Sequences};
 use crate::model::{DebertaInput, Tokens};
-use crate::ops::DebertaBackend;
+use crate::ops::{DebertaBackend, FusedKind};
 
 /// The real tokens of a padded batch.
 #[derive(Debug, Clone)]
@@ -20,13 +20,18 @@ pub(crate) struct RealTokens<B: Backend> {
 }
 
 impl<B: DebertaBackend> AttentionMask<B> {
-    /// The mask that layers in `dtype` work with, and the tokens that they work on if padding is to
-    /// be skipped.
+    /// The mask that layers in `dtype` with this attention `kernel` work with, and the tokens that
+    /// they work on if padding is to be skipped.
     ///
     /// What comes out is [`AttentionMask::Sequences`] only where a kernel reads it.
-    pub(crate) fn skip_padding(self, dtype: DType) -> (Self, Option<RealTokens<B>>) {
+    pub(crate) fn skip_padding(
+        self,
+        kernel: FusedKind,
+        dtype: DType,
+    ) -> (Self, Option<RealTokens<B>>) {
+        let reads = |it: &Sequences<B>| B::fuses(kernel, dtype, it.device()) && it.tokens() > 0;
         let sequences = match self {
-            Self::Sequences(it) if B::fuses(dtype) && it.tokens() > 0 => it,
+            Self::Sequences(it) if reads(&it) => it,
             other => return (other.as_tensors(), None),
         };
         let [batch, seq_len] = sequences.dims();

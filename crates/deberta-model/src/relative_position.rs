@@ -4,12 +4,14 @@
 //! would move the last bucket to another row of the table.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
+use burn::tensor::ops::IntTensor;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
+use crate::ops::HostTable;
 
 /// What happens to distances that the table was not trained for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +159,7 @@ pub struct RelativePositions<B: Backend> {
     /// Reachable rows of the table.
     pub live: Range<usize>,
     /// Live row of each distance, smallest distance first; see [`RelativeRows`].
-    pub slot_of_distance: Arc<Vec<u32>>,
+    pub slot_of_distance: HostTable<IntTensor<B>>,
     /// Where in `slot_of_distance` the distance 0 stands.
     pub zero_distance: usize,
     /// Positions of the queries, `[batch, q_len]`; `None` for `0..q_len` in every sequence.
@@ -235,7 +237,7 @@ impl<B: Backend> RelativePositions<B> {
     ) -> Self {
         Self {
             live: rows.live,
-            slot_of_distance: Arc::new(rows.slot_of_distance),
+            slot_of_distance: HostTable::new(rows.slot_of_distance),
             zero_distance: k_len.saturating_sub(1),
             query_positions,
             q_len,
@@ -255,11 +257,12 @@ impl<B: Backend> RelativePositions<B> {
 
     fn consecutive_index(&self) -> RelativeIndex<B> {
         let (q_len, k_len, live) = (self.q_len, self.k_len, self.live.len());
+        let slots = self.slot_of_distance.host();
         let mut c2p = Vec::with_capacity(q_len * k_len);
         let mut p2c = Vec::with_capacity(q_len * k_len);
         for i in 0..q_len {
             for j in 0..k_len {
-                let slot = self.slot_of_distance[i + k_len - 1 - j] as usize;
+                let slot = slots[i + k_len - 1 - j] as usize;
                 c2p.push((i * live + slot) as i32);
                 p2c.push((j * live + slot) as i32);
             }
@@ -280,7 +283,7 @@ impl<B: Backend> RelativePositions<B> {
         let queries = arange(q_len).reshape([1, q_len, 1]);
 
         let distance = positions.unsqueeze_dim::<3>(2) - keys.clone();
-        let slots = self.slot_of_distance.iter().map(|&slot| slot as i32);
+        let slots = self.slot_of_distance.host().iter().map(|&slot| slot as i32);
         let slots = int_tensor::<B>(slots.collect(), &self.device).select(
             0,
             distance

@@ -11,7 +11,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, backend::Backend};
 
 use crate::config::{DebertaConfig, Family};
-use crate::ops::{self, AttentionCall, DebertaBackend, MaskCall};
+use crate::ops::{self, AttentionCall, DebertaBackend, FusedKind, MaskCall};
 use crate::relative_position::RelativePositions;
 use crate::weight_init::WeightInit;
 
@@ -169,7 +169,7 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
         mask: &AttentionMask<B>,
     ) -> Tensor<B, 3> {
         let query = ops::linear(&self.query_proj, query_states);
-        if B::fuses(query.dtype()) {
+        if ops::fuses(self.kernel(), &query) {
             return self.fused(query, keys, positions, mask);
         }
         let probs = self.probabilities_of(query, keys, positions, mask);
@@ -181,6 +181,13 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
                 context.mask_fill(blind.expand(shape), 0.0)
             }
             None => context,
+        }
+    }
+
+    /// The kernel that [`forward`](Self::forward) looks for.
+    fn kernel(&self) -> FusedKind {
+        FusedKind::Attention {
+            head_dim: self.head_size,
         }
     }
 
@@ -211,7 +218,7 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
                 .map(Tensor::into_primitive),
             mask: match mask {
                 AttentionMask::Full => MaskCall::Full,
-                AttentionMask::Sequences(it) => MaskCall::Segments(it.segments().clone()),
+                AttentionMask::Sequences(it) => MaskCall::Segments(it.table().clone()),
                 AttentionMask::Padding(mask) => MaskCall::Padding(mask.clone().into_primitive()),
                 AttentionMask::Pairwise(mask) => MaskCall::Pairwise(mask.clone().into_primitive()),
             },

@@ -1,12 +1,12 @@
 //! Where the sequences of a batch lie, as the host knows it.
 
 use std::ops::Range;
-use std::sync::Arc;
 
+use burn::tensor::ops::IntTensor;
 use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
 
 use super::AttentionMask;
-use crate::ops::Segment;
+use crate::ops::{HostTable, Segment};
 
 /// Sequences in the rows of a batch: one in each with padding behind it, or several in a row.
 ///
@@ -15,7 +15,7 @@ use crate::ops::Segment;
 #[derive(Debug, Clone)]
 pub struct Sequences<B: Backend> {
     /// Queries and keys of each sequence that is not empty, in rising order.
-    segments: Arc<[Segment]>,
+    segments: HostTable<IntTensor<B>, Segment>,
     batch: usize,
     seq_len: usize,
     device: B::Device,
@@ -50,7 +50,7 @@ impl<B: Backend> Sequences<B> {
     /// Chosen queries `segments[..].queries` of `tokens` rows of keys.
     pub(crate) fn of_queries(segments: Vec<Segment>, tokens: usize, device: &B::Device) -> Self {
         Self {
-            segments: segments.into(),
+            segments: HostTable::new(segments),
             batch: 1,
             seq_len: tokens,
             device: device.clone(),
@@ -60,7 +60,7 @@ impl<B: Backend> Sequences<B> {
     /// The same sequences in one row without gaps.
     pub(crate) fn without_padding(&self) -> Self {
         let mut end = 0;
-        let ranges = self.segments.iter().map(|segment| {
+        let ranges = self.segments().iter().map(|segment| {
             let start = end;
             end += segment.keys.len();
             start..end
@@ -74,7 +74,12 @@ impl<B: Backend> Sequences<B> {
     }
 
     /// Each sequence's rows of queries and of keys, counted through the batch.
-    pub fn segments(&self) -> &Arc<[Segment]> {
+    pub fn segments(&self) -> &[Segment] {
+        self.segments.host()
+    }
+
+    /// The same for a kernel.
+    pub(super) fn table(&self) -> &HostTable<IntTensor<B>, Segment> {
         &self.segments
     }
 
@@ -89,12 +94,12 @@ impl<B: Backend> Sequences<B> {
 
     /// Real tokens of all sequences.
     pub fn tokens(&self) -> usize {
-        self.segments.iter().map(|it| it.keys.len()).sum()
+        self.segments().iter().map(|it| it.keys.len()).sum()
     }
 
     /// Tokens of the longest sequence.
     pub fn longest(&self) -> usize {
-        let lengths = self.segments.iter().map(|it| it.keys.len());
+        let lengths = self.segments().iter().map(|it| it.keys.len());
         lengths.max().unwrap_or(0)
     }
 
@@ -112,7 +117,7 @@ impl<B: Backend> Sequences<B> {
     /// The same mask as a tensor, for backends without a kernel.
     pub(super) fn as_tensors(&self) -> AttentionMask<B> {
         let is_alone = |it: &Segment| it.keys.start.is_multiple_of(self.seq_len);
-        if !self.segments.iter().all(is_alone) {
+        if !self.segments().iter().all(is_alone) {
             return AttentionMask::Pairwise(self.blocked_pairs());
         }
         self.mask_pad()
@@ -137,17 +142,18 @@ impl<B: Backend> Sequences<B> {
     /// Number of the sequence of each token, `[batch * seq_len]`.
     fn owners(&self) -> Vec<Option<usize>> {
         let mut owners = vec![None; self.batch * self.seq_len];
-        for (sequence, segment) in self.segments.iter().enumerate() {
+        for (sequence, segment) in self.segments().iter().enumerate() {
             owners[segment.keys.clone()].fill(Some(sequence));
         }
         owners
     }
 }
 
-fn of_ranges(ranges: impl Iterator<Item = Range<usize>>) -> Arc<[Segment]> {
+fn of_ranges<I: Clone>(ranges: impl Iterator<Item = Range<usize>>) -> HostTable<I, Segment> {
     let segment = |tokens: Range<usize>| Segment {
         queries: tokens.clone(),
         keys: tokens,
     };
-    ranges.filter(|it| !it.is_empty()).map(segment).collect()
+    let segments = ranges.filter(|it| !it.is_empty()).map(segment);
+    HostTable::new(segments.collect::<Vec<_>>())
 }

@@ -149,7 +149,9 @@ impl<B: DebertaBackend> DebertaForMaskedLm<B> {
         context: &EncoderContext<B>,
         passes: usize,
     ) -> Tensor<B, 2> {
-        let masked = input.masked.queries(context, states.dtype());
+        let masked = input
+            .masked
+            .queries(context, self.deberta.encoder.kernel, states.dtype());
         let mut queries = masked.select(states.clone());
         if passes > 0 {
             let positions = masked.absolute_positions(input.tokens.position_ids.as_ref());

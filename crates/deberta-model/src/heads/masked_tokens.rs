@@ -8,7 +8,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
 use crate::attention::{AttentionMask, Sequences};
 use crate::encoder::{EncoderContext, SelectedRows};
 use crate::model::DebertaInput;
-use crate::ops::{DebertaBackend, Segment};
+use crate::ops::{DebertaBackend, FusedKind, Segment};
 
 /// Tokens to predict, known on the host.
 #[derive(Debug, Clone)]
@@ -117,10 +117,18 @@ pub(super) struct MaskedQueries<B: Backend> {
 }
 
 impl<B: DebertaBackend> MaskedTokens<B> {
-    /// Queries to the states that the layers of `context` computed in `dtype`.
-    pub(super) fn queries(&self, context: &EncoderContext<B>, dtype: DType) -> MaskedQueries<B> {
+    /// Queries to the states that the layers of `context` computed in `dtype`, for layers with this
+    /// attention `kernel`.
+    pub(super) fn queries(
+        &self,
+        context: &EncoderContext<B>,
+        kernel: FusedKind,
+        dtype: DType,
+    ) -> MaskedQueries<B> {
         let kernel_reads = match &context.mask {
-            AttentionMask::Full | AttentionMask::Sequences(_) => B::fuses(dtype),
+            AttentionMask::Full | AttentionMask::Sequences(_) => {
+                B::fuses(kernel, dtype, &self.rows.positions.device())
+            }
             AttentionMask::Padding(_) | AttentionMask::Pairwise(_) => false,
         };
         if kernel_reads {

@@ -8,11 +8,11 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::tensor::DType;
 use burn::tensor::ops::FloatTensor;
 
-use super::{AttentionCall, DebertaBackend, Fused, FusedCall, MaskCall};
+use super::{AttentionCall, DebertaBackend, DropoutCall, Fused, FusedCall, FusedKind, MaskCall};
 
 impl<B: DebertaBackend, C: CheckpointStrategy> DebertaBackend for Autodiff<B, C> {
-    fn fuses(dtype: DType) -> bool {
-        B::fuses(dtype)
+    fn fuses(kind: FusedKind, dtype: DType, device: &Self::Device) -> bool {
+        B::fuses(kind, dtype, device)
     }
 
     fn apply(call: FusedCall<Self>, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
@@ -47,15 +47,26 @@ fn inner_call<B: DebertaBackend, C: CheckpointStrategy>(
                 MaskCall::Padding(mask_pad) => MaskCall::Padding(mask_pad),
                 MaskCall::Pairwise(blocked) => MaskCall::Pairwise(blocked),
             },
-            dropout: it.dropout,
+            dropout: it.dropout.map(inner_dropout),
         }),
         FusedCall::AddBias => FusedCall::AddBias,
         FusedCall::BiasGelu => FusedCall::BiasGelu,
-        FusedCall::ResidualNorm { epsilon, dropout } => {
-            FusedCall::ResidualNorm { epsilon, dropout }
-        }
+        FusedCall::ResidualNorm { epsilon, dropout } => FusedCall::ResidualNorm {
+            epsilon,
+            dropout: dropout.map(inner_dropout),
+        },
         FusedCall::LayerNorm { epsilon } => FusedCall::LayerNorm { epsilon },
         FusedCall::CrossEntropy { labels } => FusedCall::CrossEntropy { labels },
+    }
+}
+
+/// No gradient flows to a seed.
+fn inner_dropout<B: DebertaBackend, C: CheckpointStrategy>(
+    dropout: DropoutCall<Autodiff<B, C>>,
+) -> DropoutCall<B> {
+    DropoutCall {
+        prob: dropout.prob,
+        seed: dropout.seed.primitive,
     }
 }
 

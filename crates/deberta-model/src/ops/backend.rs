@@ -1,11 +1,12 @@
 //! What a backend may take over from the reference bodies.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, Shape, TensorMetadata};
+
+use super::HostTable;
 
 /// A Burn backend that runs DeBERTa.
 ///
@@ -14,12 +15,12 @@ use burn::tensor::{DType, Shape, TensorMetadata};
 /// [`fused`](Self::fused) and [`fused_backward`](Self::fused_backward); `Autodiff` around it then
 /// uses them forward and backward.
 pub trait DebertaBackend: Backend {
-    /// Whether every [`FusedCall`] has a kernel for this float type.
-    fn fuses(_dtype: DType) -> bool {
+    /// Whether there is a kernel of this kind for this float type on this device.
+    fn fuses(_kind: FusedKind, _dtype: DType, _device: &Self::Device) -> bool {
         false
     }
 
-    /// Runs a fused operation. Called only for float types that [`fuses`](Self::fuses) names.
+    /// Runs a fused operation. Called only for what [`fuses`](Self::fuses) names.
     fn fused(call: &FusedCall<Self>, _inputs: &[FloatTensor<Self>]) -> Fused<Self> {
         no_kernel(call)
     }
@@ -37,7 +38,7 @@ pub trait DebertaBackend: Backend {
         no_kernel(call)
     }
 
-    /// One update of a parameter. Called only for float types that [`fuses`](Self::fuses) names.
+    /// One update of a parameter. Called only where [`fuses`](Self::fuses) names it.
     fn adamw(update: &AdamWUpdate, _tensors: AdamWTensors<Self>) -> AdamWTensors<Self> {
         unreachable!("`fuses` is false, so {update:?} must not be asked for")
     }
@@ -105,6 +106,28 @@ fn no_kernel<B: Backend, T>(call: &FusedCall<B>) -> T {
     unreachable!("`fuses` is false, so {call:?} must not be called")
 }
 
+/// What a backend may have a kernel for; a backend may own some and leave the others to Burn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FusedKind {
+    /// [`FusedCall::Attention`] with heads of this size.
+    Attention {
+        /// Width of a head.
+        head_dim: usize,
+    },
+    /// [`FusedCall::AddBias`].
+    AddBias,
+    /// [`FusedCall::BiasGelu`].
+    BiasGelu,
+    /// [`FusedCall::ResidualNorm`].
+    ResidualNorm,
+    /// [`FusedCall::LayerNorm`].
+    LayerNorm,
+    /// [`FusedCall::CrossEntropy`].
+    CrossEntropy,
+    /// [`DebertaBackend::adamw`].
+    AdamW,
+}
+
 /// Result of a fused operation.
 #[derive(Debug, Clone)]
 pub struct Fused<B: Backend> {
@@ -112,7 +135,7 @@ pub struct Fused<B: Backend> {
     pub output: FloatTensor<B>,
     /// Numbers per row that the backward pass would have to compute again: the logarithm of the
     /// sum of exponentials (attention, cross-entropy), or mean and inverse deviation (layer norm).
-    pub statistics: Arc<Vec<f32>>,
+    pub statistics: Option<FloatTensor<B>>,
 }
 
 /// A fused operation with its arguments that no gradient flows to.
@@ -133,7 +156,7 @@ pub enum FusedCall<B: Backend> {
         /// Added to the variance.
         epsilon: f64,
         /// Dropout of `x + b`.
-        dropout: Option<DropoutCall>,
+        dropout: Option<DropoutCall<B>>,
     },
     /// Layer norm. Inputs: `x` `[..., width]`, weight `[width]`, bias `[width]`.
     LayerNorm {
@@ -158,8 +181,8 @@ pub struct AttentionCall<B: Backend> {
     pub p2c: bool,
     /// Multiplies the sum of the three terms.
     pub scale: f64,
-    /// Live row of each distance, smallest distance first.
-    pub slot_of_distance: Arc<Vec<u32>>,
+    /// Live row of each distance, smallest distance first; rows never fall as distances rise.
+    pub slot_of_distance: HostTable<IntTensor<B>>,
     /// Where in `slot_of_distance` the distance 0 stands.
     pub zero_distance: usize,
     /// Positions of the queries, `[batch, q_len]`; `None` for `0..q_len` in each sequence.
@@ -167,7 +190,7 @@ pub struct AttentionCall<B: Backend> {
     /// Keys that must not be seen.
     pub mask: MaskCall<B>,
     /// Dropout of the probabilities.
-    pub dropout: Option<DropoutCall>,
+    pub dropout: Option<DropoutCall<B>>,
 }
 
 /// Mask of fused attention.
@@ -177,7 +200,7 @@ pub enum MaskCall<B: Backend> {
     Full,
     /// Sequences anywhere in the rows of the batch, counted through all of it. They rise and do not
     /// overlap; a row of no sequence is not computed, and is zero.
-    Segments(Arc<[Segment]>),
+    Segments(HostTable<IntTensor<B>, Segment>),
     /// `true` at padding, `[batch, k_len]`.
     Padding(BoolTensor<B>),
     /// `true` where the query must not see the key, `[batch, q_len, k_len]`.
@@ -194,10 +217,11 @@ pub struct Segment {
 }
 
 /// Dropout whose mask is a function of the seed and the position of the element.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DropoutCall {
+#[derive(Debug, Clone)]
+pub struct DropoutCall<B: Backend> {
     /// Probability of zero.
     pub prob: f64,
-    /// Chooses the mask.
-    pub seed: u64,
+    /// Chooses the mask: two numbers in `[0, 2^24)` in f32, `[2]`, of which the whole parts count,
+    /// the upper 24 bits first. They come from the backend's random state and stay on the device.
+    pub seed: FloatTensor<B>,
 }

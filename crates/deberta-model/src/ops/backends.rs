@@ -24,13 +24,13 @@ mod host {
     use burn::tensor::DType;
     use burn::tensor::ops::FloatTensor;
 
-    use crate::ops::{AdamWTensors, AdamWUpdate, DebertaBackend, Fused, FusedCall, cpu};
+    use crate::ops::{AdamWTensors, AdamWUpdate, DebertaBackend, Fused, FusedCall, FusedKind, cpu};
 
     /// The CPU kernels, for a backend whose numbers they can read.
     macro_rules! use_cpu_kernels {
         ($backend:ty) => {
             impl DebertaBackend for $backend {
-                fn fuses(dtype: DType) -> bool {
+                fn fuses(_kind: FusedKind, dtype: DType, _device: &Self::Device) -> bool {
                     dtype == DType::F32
                 }
 

@@ -10,16 +10,18 @@ mod backends;
 mod cpu;
 mod position_terms;
 mod reference;
+mod table;
 
 use burn::nn::{Dropout, LayerNorm, Linear};
-use burn::tensor::{Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
+use burn::tensor::{DType, Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
 
 pub use backend::{
     AdamWTensors, AdamWUpdate, AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall,
-    Fused, FusedCall, MaskCall, Segment,
+    Fused, FusedCall, FusedKind, MaskCall, Segment,
 };
 pub(crate) use position_terms::{content_to_position, position_to_content};
 pub(crate) use reference::{gelu, widen};
+pub use table::HostTable;
 
 /// Runs a fused operation of the backend.
 fn call<B: DebertaBackend, const D: usize>(
@@ -27,6 +29,11 @@ fn call<B: DebertaBackend, const D: usize>(
     inputs: Vec<B::FloatTensorPrimitive>,
 ) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(B::apply(call, inputs)))
+}
+
+/// Whether the backend has a kernel of this kind for `x`.
+pub(crate) fn fuses<B: DebertaBackend, const D: usize>(kind: FusedKind, x: &Tensor<B, D>) -> bool {
+    B::fuses(kind, x.dtype(), &x.device())
 }
 
 fn primitive<B: Backend, const D: usize>(x: Tensor<B, D>) -> B::FloatTensorPrimitive {
@@ -39,23 +46,20 @@ fn primitive<B: Backend, const D: usize>(x: Tensor<B, D>) -> B::FloatTensorPrimi
 pub(crate) fn dropout_call<B: Backend>(
     dropout: &Dropout,
     device: &B::Device,
-) -> Option<DropoutCall> {
+) -> Option<DropoutCall<B>> {
     if dropout.prob == 0.0 || !B::ad_enabled(device) {
         return None;
     }
-    // Two draws of 24 bits, which f32 holds exactly.
+    // Two draws of 24 bits, which f32 holds exactly. To read them here would wait for the device.
     let bits = Distribution::Uniform(0.0, f64::from(1 << 24));
-    let draws = Tensor::<B, 1>::random([2], bits, device).into_data();
-    let seed = draws
-        .iter::<f64>()
-        .fold(0, |seed: u64, draw| (seed << 24) | draw as u64);
+    let seed = Tensor::<B, 1>::random([2], bits, (device, DType::F32));
     Some(DropoutCall {
         prob: dropout.prob,
-        seed,
+        seed: primitive(seed),
     })
 }
 
-/// Attention over projected states; `None` if the backend has no kernel for it.
+/// Attention over projected states, where the backend has a kernel for it.
 ///
 /// # Shapes
 ///
@@ -78,7 +82,8 @@ pub(crate) fn linear<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    fused_linear(linear, FusedCall::AddBias, &x).unwrap_or_else(|| linear.forward(x))
+    fused_linear(linear, FusedKind::AddBias, FusedCall::AddBias, &x)
+        .unwrap_or_else(|| linear.forward(x))
 }
 
 /// `gelu(x W + b)` for `x` `[..., d_input]`.
@@ -86,16 +91,18 @@ pub(crate) fn linear_gelu<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    fused_linear(linear, FusedCall::BiasGelu, &x).unwrap_or_else(|| gelu(linear.forward(x)))
+    fused_linear(linear, FusedKind::BiasGelu, FusedCall::BiasGelu, &x)
+        .unwrap_or_else(|| gelu(linear.forward(x)))
 }
 
 /// The matrix product, then `bias_call` on it and the bias; `None` without a bias or a kernel.
 fn fused_linear<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
+    kind: FusedKind,
     bias_call: FusedCall<B>,
     x: &Tensor<B, D>,
 ) -> Option<Tensor<B, D>> {
-    let bias = linear.bias.as_ref().filter(|_| B::fuses(x.dtype()))?;
+    let bias = linear.bias.as_ref().filter(|_| fuses(kind, x))?;
     let inputs = vec![primitive(product(linear, x.clone())), primitive(bias.val())];
     Some(call(bias_call, inputs))
 }
@@ -115,7 +122,7 @@ pub(crate) fn linear_residual_norm<B: DebertaBackend>(
     residual: Tensor<B, 3>,
 ) -> Tensor<B, 3> {
     match (&linear.bias, &layer_norm.beta) {
-        (Some(bias), Some(beta)) if B::fuses(x.dtype()) => {
+        (Some(bias), Some(beta)) if fuses(FusedKind::ResidualNorm, &x) => {
             let device = x.device();
             let fused = FusedCall::ResidualNorm {
                 epsilon,
@@ -145,7 +152,7 @@ pub(crate) fn norm<B: DebertaBackend, const D: usize>(
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
     match &layer_norm.beta {
-        Some(beta) if B::fuses(x.dtype()) => {
+        Some(beta) if fuses(FusedKind::LayerNorm, &x) => {
             let inputs = vec![
                 primitive(x),
                 primitive(layer_norm.gamma.val()),
@@ -162,7 +169,7 @@ pub(crate) fn norm<B: DebertaBackend, const D: usize>(
 
 /// Adds `bias` `[width]` to every row of `x` `[rows, width]`.
 pub(crate) fn add_bias<B: DebertaBackend>(x: Tensor<B, 2>, bias: Tensor<B, 1>) -> Tensor<B, 2> {
-    if B::fuses(x.dtype()) {
+    if fuses(FusedKind::AddBias, &x) {
         return call(FusedCall::AddBias, vec![primitive(x), primitive(bias)]);
     }
     x + bias.unsqueeze()
@@ -178,7 +185,7 @@ pub(crate) fn cross_entropy<B: DebertaBackend>(
     logits: Tensor<B, 2>,
     labels: Tensor<B, 1, Int>,
 ) -> Tensor<B, 1> {
-    if B::fuses(logits.dtype()) {
+    if fuses(FusedKind::CrossEntropy, &logits) {
         let labels = labels.into_primitive();
         return call(FusedCall::CrossEntropy { labels }, vec![primitive(logits)]);
     }

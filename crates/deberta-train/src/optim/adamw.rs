@@ -9,7 +9,7 @@ use burn::optim::{
 };
 use burn::record::Record;
 use burn::tensor::{Tensor, TensorPrimitive, backend::Backend};
-use deberta_model::ops::{AdamWTensors, AdamWUpdate};
+use deberta_model::ops::{AdamWTensors, AdamWUpdate, FusedKind};
 use deberta_model::{DebertaAutodiffBackend, DebertaBackend};
 use serde::{Deserialize, Serialize};
 
@@ -261,7 +261,8 @@ impl<B: DebertaBackend> SimpleOptimizer<B> for AdamWRule {
         grad: Tensor<B, D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<B, D>, Option<Self::State<D>>) {
-        if B::fuses(tensor.dtype()) && grad.dtype() == tensor.dtype() {
+        let fuses = B::fuses(FusedKind::AdamW, tensor.dtype(), &tensor.device());
+        if fuses && grad.dtype() == tensor.dtype() {
             return self.fused(lr, tensor, grad, state);
         }
         let new_first = grad.clone().mul_scalar(1.0 - self.beta_1);

@@ -17,7 +17,9 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Shape, TensorMetadata};
 
 use self::host::HostBackend;
-use super::{AdamWTensors, AdamWUpdate, AttentionCall, Fused, FusedCall, MaskCall, Segment};
+use super::{
+    AdamWTensors, AdamWUpdate, AttentionCall, DropoutCall, Fused, FusedCall, MaskCall, Segment,
+};
 
 /// Runs a fused operation.
 pub(super) fn forward<B: HostBackend>(call: &FusedCall<B>, inputs: &[FloatTensor<B>]) -> Fused<B> {
@@ -26,7 +28,7 @@ pub(super) fn forward<B: HostBackend>(call: &FusedCall<B>, inputs: &[FloatTensor
     let shape = inputs[0].shape();
     let plain = |output: Vec<f32>| Fused {
         output: B::tensor(output, shape.clone()),
-        statistics: Arc::default(),
+        statistics: None,
     };
     match call {
         FusedCall::Attention(attention) => attention_forward(attention, inputs),
@@ -35,19 +37,49 @@ pub(super) fn forward<B: HostBackend>(call: &FusedCall<B>, inputs: &[FloatTensor
         FusedCall::ResidualNorm { .. } | FusedCall::LayerNorm { .. } => {
             let owned = NormTensors::read(call, inputs);
             let (output, statistics) = rows::norm(&owned.inputs(call, x));
-            Fused {
-                output: B::tensor(output, shape),
-                statistics: Arc::new(statistics),
-            }
+            fused(output, shape, statistics)
         }
         FusedCall::CrossEntropy { labels } => {
             let labels = B::ints(labels);
             let (losses, statistics) = softmax::cross_entropy(x, &labels);
             let rows = losses.len();
-            Fused {
-                output: B::tensor(losses, Shape::new([rows])),
-                statistics: Arc::new(statistics),
-            }
+            fused(losses, Shape::new([rows]), statistics)
+        }
+    }
+}
+
+/// An output with statistics for the backward pass.
+fn fused<B: HostBackend>(output: Vec<f32>, shape: Shape, statistics: Vec<f32>) -> Fused<B> {
+    let count = statistics.len();
+    Fused {
+        output: B::tensor(output, shape),
+        statistics: Some(B::tensor(statistics, Shape::new([count]))),
+    }
+}
+
+/// The statistics that [`forward`] gave.
+fn statistics<B: HostBackend>(output: &Fused<B>) -> host::Floats<'_> {
+    output
+        .statistics
+        .as_ref()
+        .map(B::floats)
+        .unwrap_or_default()
+}
+
+/// Dropout with the seed read.
+#[derive(Debug, Clone, Copy)]
+struct Dropout {
+    prob: f64,
+    seed: u64,
+}
+
+impl Dropout {
+    fn read<B: HostBackend>(call: &DropoutCall<B>) -> Self {
+        let draws = B::floats(&call.seed);
+        let draws = draws.iter().map(|&draw| draw as u64);
+        Self {
+            prob: call.prob,
+            seed: draws.fold(0, |seed, draw| (seed << 24) | draw),
         }
     }
 }
@@ -78,7 +110,7 @@ pub(super) fn backward<B: HostBackend>(
         FusedCall::ResidualNorm { .. } | FusedCall::LayerNorm { .. } => {
             let owned = NormTensors::read(call, inputs);
             let gradients =
-                rows::norm_backward(&owned.inputs(call, x), &output.statistics, d_output);
+                rows::norm_backward(&owned.inputs(call, x), &statistics(output), d_output);
             match call {
                 FusedCall::LayerNorm { .. } => {
                     vec![gradients.x, gradients.weight, gradients.bias]
@@ -94,9 +126,12 @@ pub(super) fn backward<B: HostBackend>(
         }
         FusedCall::CrossEntropy { labels } => {
             let labels = B::ints(labels);
-            let statistics = &output.statistics;
+            let statistics = statistics(output);
             vec![softmax::cross_entropy_backward(
-                x, &labels, statistics, d_output,
+                x,
+                &labels,
+                &statistics,
+                d_output,
             )]
         }
     };
@@ -165,7 +200,9 @@ impl<'a> NormTensors<'a> {
 
     fn inputs<'b, B: HostBackend>(&'b self, call: &FusedCall<B>, x: &'b [f32]) -> rows::Norm<'b> {
         let (epsilon, dropout) = match call {
-            FusedCall::ResidualNorm { epsilon, dropout } => (*epsilon, *dropout),
+            FusedCall::ResidualNorm { epsilon, dropout } => {
+                (*epsilon, dropout.as_ref().map(Dropout::read))
+            }
             FusedCall::LayerNorm { epsilon } => (*epsilon, None),
             other => unreachable!("{other:?} is no layer norm"),
         };
@@ -189,10 +226,7 @@ fn attention_forward<B: HostBackend>(
 ) -> Fused<B> {
     with_attention_inputs(call, inputs, |attention| {
         let (output, statistics) = attention::forward(attention);
-        Fused {
-            output: B::tensor(output, inputs[0].shape()),
-            statistics: Arc::new(statistics),
-        }
+        fused(output, inputs[0].shape(), statistics)
     })
 }
 
@@ -204,7 +238,7 @@ fn attention_backward<B: HostBackend>(
 ) -> Vec<FloatTensor<B>> {
     with_attention_inputs(call, inputs, |attention| {
         let out = B::floats(&output.output);
-        let gradients = attention::backward(attention, &out, &output.statistics, d_output);
+        let gradients = attention::backward(attention, &out, &statistics(output), d_output);
         let positions = [gradients.pos_key, gradients.pos_query];
         [gradients.query, gradients.key, gradients.value]
             .into_iter()
@@ -231,7 +265,7 @@ fn with_attention_inputs<B: HostBackend, T>(
         MaskCall::Padding(mask) | MaskCall::Pairwise(mask) => B::bools(mask),
     };
     let segments: Arc<[Segment]> = match &call.mask {
-        MaskCall::Segments(segments) => Arc::clone(segments),
+        MaskCall::Segments(segments) => Arc::clone(segments.host()),
         _ => (0..q_shape[0])
             .map(|batch| Segment {
                 queries: batch * q_shape[1]..(batch + 1) * q_shape[1],
@@ -253,7 +287,7 @@ fn with_attention_inputs<B: HostBackend, T>(
         value: &floats[2],
         pos_key,
         pos_query,
-        slot_of_distance: &call.slot_of_distance,
+        slot_of_distance: call.slot_of_distance.host(),
         zero_distance: call.zero_distance,
         query_positions: query_positions.as_deref(),
         mask: match &call.mask {
@@ -264,9 +298,13 @@ fn with_attention_inputs<B: HostBackend, T>(
         // Queries at chosen positions are real tokens; consecutive ones include the padding.
         blind_padded_queries: call.query_positions.is_none(),
         scale: call.scale as f32,
-        dropout: call.dropout.map(|dropout| attention::Dropout {
-            prob: dropout.prob as f32,
-            seed: dropout.seed,
-        }),
+        dropout: call
+            .dropout
+            .as_ref()
+            .map(Dropout::read)
+            .map(|dropout| attention::Dropout {
+                prob: dropout.prob as f32,
+                seed: dropout.seed,
+            }),
     })
 }

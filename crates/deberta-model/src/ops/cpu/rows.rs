@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::Dropout;
 use super::math::{dispatch, drop_threshold, normal, random_u32};
-use crate::ops::DropoutCall;
 
 /// Rows that one task works on. Sums over rows are taken per task and then in order, so that the
 /// result does not depend on the number of threads.
@@ -99,7 +99,7 @@ pub(super) struct Norm<'a> {
     /// Added to the variance.
     pub(super) epsilon: f32,
     /// Dropout of `x` plus its bias, before the residual.
-    pub(super) dropout: Option<DropoutCall>,
+    pub(super) dropout: Option<Dropout>,
 }
 
 /// Gradients of [`norm`]; `added_bias` and `residual` are empty without them.
@@ -120,7 +120,7 @@ struct DropMask {
 }
 
 impl DropMask {
-    fn new(dropout: Option<DropoutCall>) -> Self {
+    fn new(dropout: Option<Dropout>) -> Self {
         let (prob, seed) = dropout.map_or((0.0, 0), |it| (it.prob, it.seed));
         Self {
             seed,
