@@ -1,12 +1,16 @@
 //! Which backends have kernels.
 
 #[cfg(feature = "cubecl")]
-mod cube {
+mod gpu {
+    use burn::tensor::DType;
+    use burn::tensor::backend::Backend;
+    use burn::tensor::ops::FloatTensor;
     use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
     use burn_fusion::{Fusion, FusionBackend};
 
-    use crate::ops::DebertaBackend;
+    use crate::ops::{DebertaBackend, Fused, FusedCall, FusedKind, cube};
 
+    /// The attention kernel; Burn's own fusion takes care of what is element by element.
     impl<R, F, I, BT> DebertaBackend for CubeBackend<R, F, I, BT>
     where
         R: CubeRuntime,
@@ -14,9 +18,60 @@ mod cube {
         I: IntElement,
         BT: BoolElement,
     {
+        fn fuses(kind: FusedKind, dtype: DType, device: &Self::Device) -> bool {
+            match kind {
+                FusedKind::Attention { head_dim } => {
+                    Self::supports_dtype(device, dtype)
+                        && cube::supports::<R>(head_dim, dtype, device)
+                }
+                _ => false,
+            }
+        }
+
+        fn fused(call: &FusedCall<Self>, inputs: &[FloatTensor<Self>]) -> Fused<Self> {
+            match call {
+                FusedCall::Attention(call) => cube::forward(call, inputs),
+                other => unreachable!("`fuses` is false for {other:?}"),
+            }
+        }
+
+        fn fused_backward(
+            call: &FusedCall<Self>,
+            inputs: &[FloatTensor<Self>],
+            output: &Fused<Self>,
+            grad: FloatTensor<Self>,
+        ) -> Vec<FloatTensor<Self>> {
+            match call {
+                FusedCall::Attention(call) => cube::backward(call, inputs, output, grad),
+                other => unreachable!("`fuses` is false for {other:?}"),
+            }
+        }
     }
 
-    impl<B: FusionBackend + DebertaBackend> DebertaBackend for Fusion<B> {}
+    impl<B: FusionBackend + DebertaBackend> DebertaBackend for Fusion<B> {
+        fn fuses(kind: FusedKind, dtype: DType, device: &Self::Device) -> bool {
+            matches!(kind, FusedKind::Attention { .. }) && B::fuses(kind, dtype, device)
+        }
+
+        fn fused(call: &FusedCall<Self>, inputs: &[FloatTensor<Self>]) -> Fused<Self> {
+            match call {
+                FusedCall::Attention(call) => cube::fusion::forward(call, inputs),
+                other => unreachable!("`fuses` is false for {other:?}"),
+            }
+        }
+
+        fn fused_backward(
+            call: &FusedCall<Self>,
+            inputs: &[FloatTensor<Self>],
+            output: &Fused<Self>,
+            grad: FloatTensor<Self>,
+        ) -> Vec<FloatTensor<Self>> {
+            match call {
+                FusedCall::Attention(call) => cube::fusion::backward(call, inputs, output, grad),
+                other => unreachable!("`fuses` is false for {other:?}"),
+            }
+        }
+    }
 }
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]

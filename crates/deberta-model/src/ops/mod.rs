@@ -8,6 +8,8 @@ mod backend;
 mod backends;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod cpu;
+#[cfg(feature = "cubecl")]
+mod cube;
 mod position_terms;
 mod reference;
 mod table;

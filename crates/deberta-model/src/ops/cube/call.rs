@@ -1,0 +1,277 @@
+//! A call on the host: sizes, and tensors laid out as the kernels read them.
+
+use burn::tensor::ops::{FloatTensor, IntTensor, IntTensorOps};
+use burn::tensor::{DType, IntDType, Shape, TensorMetadata};
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
+use burn_cubecl::ops::{permute, reshape};
+use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
+
+use super::pairs::{Geometry, PairsLaunch};
+use super::tables;
+use super::tiles::{Limits, Pass, Tile, VECTOR};
+use crate::ops::{AttentionCall, MaskCall};
+
+/// Sizes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) q_rows: usize,
+    pub(super) k_rows: usize,
+    pub(super) heads: usize,
+    pub(super) head_dim: usize,
+    /// Rows of the position tables, 0 without any.
+    pub(super) live: usize,
+    pub(super) sequences: usize,
+    /// Of the longest sequence.
+    pub(super) q_len: usize,
+    pub(super) k_len: usize,
+}
+
+/// What the kernels read besides states.
+pub(super) struct Attention<R: CubeRuntime> {
+    pub(super) sizes: Sizes,
+    /// Every row belongs to a sequence, so every row is written.
+    pub(super) covered: bool,
+    /// Queries stand at chosen positions.
+    pub(super) scattered: bool,
+    /// States `[rows, heads * head_dim]`: query, key, value.
+    pub(super) states: [CubeTensor<R>; 3],
+    /// Position tables `[live, heads * head_dim]`.
+    pub(super) pos_key: Option<CubeTensor<R>>,
+    pub(super) pos_query: Option<CubeTensor<R>>,
+    slots: Option<CubeTensor<R>>,
+    segments: Option<CubeTensor<R>>,
+    positions: Option<CubeTensor<R>>,
+    mask: Option<CubeTensor<R>>,
+    seed: Option<CubeTensor<R>>,
+    pairwise: bool,
+    distances: usize,
+    zero_distance: usize,
+    scale: f32,
+    dropout: f64,
+}
+
+/// Scores of states against the position tables.
+#[derive(Clone)]
+pub(super) struct PositionScores<R: CubeRuntime> {
+    /// `[heads, q_rows, live]`, f32.
+    c2p: Option<CubeTensor<R>>,
+    /// `[heads, k_rows, live]`, f32.
+    p2c: Option<CubeTensor<R>>,
+}
+
+impl<R: CubeRuntime> Attention<R> {
+    pub(super) fn read<F: FloatElement, I: IntElement, BT: BoolElement>(
+        call: &AttentionCall<CubeBackend<R, F, I, BT>>,
+        inputs: &[FloatTensor<CubeBackend<R, F, I, BT>>],
+    ) -> Self {
+        type Ints<R, F, I, BT> = IntTensor<CubeBackend<R, F, I, BT>>;
+        let device = &inputs[0].device;
+        let [batch, q_len, width] = inputs[0].shape().dims();
+        let [_, k_len, _] = inputs[1].shape().dims();
+        let mut positions = inputs[3..].iter().cloned().map(into_contiguous);
+        let pos_key = call.c2p.then(|| positions.next()).flatten();
+        let pos_query = call.p2c.then(|| positions.next()).flatten();
+        let live = inputs.get(3).map_or(0, |table| table.shape()[0]);
+        let ints = |tensor: Ints<R, F, I, BT>| {
+            let tensor = match tensor.dtype {
+                DType::I32 => tensor,
+                _ => CubeBackend::<R, F, I, BT>::int_cast(tensor, IntDType::I32),
+            };
+            into_contiguous(tensor)
+        };
+        let mut sizes = Sizes {
+            q_rows: batch * q_len,
+            k_rows: batch * k_len,
+            heads: call.heads,
+            head_dim: width / call.heads,
+            live,
+            sequences: batch,
+            q_len,
+            k_len,
+        };
+        let mut covered = true;
+        if let MaskCall::Segments(table) = &call.mask {
+            let segments = table.host();
+            let longest = |lengths: &dyn Fn(usize) -> usize| {
+                (0..segments.len()).map(lengths).max().unwrap_or(0)
+            };
+            sizes.sequences = segments.len();
+            sizes.q_len = longest(&|at| segments[at].queries.len());
+            sizes.k_len = longest(&|at| segments[at].keys.len());
+            let queries: usize = segments.iter().map(|it| it.queries.len()).sum();
+            let keys: usize = segments.iter().map(|it| it.keys.len()).sum();
+            covered = queries == sizes.q_rows && keys == sizes.k_rows;
+        }
+        let state = |index: usize| into_contiguous(inputs[index].clone());
+        Self {
+            sizes,
+            covered,
+            scattered: call.query_positions.is_some(),
+            states: [state(0), state(1), state(2)],
+            pos_key,
+            pos_query,
+            slots: tables::slots(call, device).map(ints),
+            segments: tables::segments(call, device).map(ints),
+            positions: call.query_positions.clone().map(ints),
+            mask: match &call.mask {
+                MaskCall::Padding(mask) | MaskCall::Pairwise(mask) => {
+                    Some(into_contiguous(mask.clone()))
+                }
+                MaskCall::Full | MaskCall::Segments(_) => None,
+            },
+            seed: call
+                .dropout
+                .as_ref()
+                .map(|dropout| into_contiguous(dropout.seed.clone())),
+            pairwise: matches!(call.mask, MaskCall::Pairwise(_)),
+            distances: call.slot_of_distance.host().len(),
+            zero_distance: call.zero_distance,
+            scale: call.scale as f32,
+            dropout: call.dropout.as_ref().map_or(0.0, |dropout| dropout.prob),
+        }
+    }
+
+    pub(super) fn client(&self) -> &ComputeClient<R> {
+        &self.states[0].client
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        self.states[0].dtype
+    }
+
+    /// A mask whose elements are bytes, as CUDA has them.
+    pub(super) fn mask_is_bytes(&self) -> bool {
+        self.mask.as_ref().is_some_and(|mask| mask.elem_size() == 1)
+    }
+
+    /// What a kernel is compiled for.
+    pub(super) fn geometry(&self, pass: Pass) -> Geometry {
+        let head_dim = self.sizes.head_dim;
+        let Some(tile) = Tile::choose(pass, head_dim, limits(self.client())) else {
+            unreachable!("`fuses` is false where no tile fits heads of {head_dim}");
+        };
+        Geometry {
+            tile,
+            head_vectors: head_dim / VECTOR,
+            pairwise: self.pairwise,
+            blind_padded_queries: !self.scattered,
+        }
+    }
+
+    /// Everything about pairs, for the launch of a kernel.
+    pub(super) fn pairs<M: BoolElement>(&self, scores: &PositionScores<R>) -> PairsLaunch<M, R> {
+        let Sizes {
+            q_rows,
+            k_rows,
+            heads,
+            live,
+            q_len,
+            k_len,
+            ..
+        } = self.sizes;
+        fn optional<T, R>(tensor: &Option<CubeTensor<R>>) -> ComptimeOptionArgs<T, R>
+        where
+            T: LaunchArg<RuntimeArg<R> = TensorArg<R>>,
+            R: CubeRuntime,
+        {
+            tensor.clone().map(CubeTensor::into_tensor_arg).into()
+        }
+        PairsLaunch::new(
+            optional(&self.slots),
+            optional(&scores.c2p),
+            optional(&scores.p2c),
+            optional(&self.segments),
+            optional(&self.positions),
+            optional(&self.mask),
+            optional(&self.seed),
+            heads,
+            q_rows,
+            k_rows,
+            q_len,
+            k_len,
+            live,
+            self.distances,
+            self.zero_distance,
+            self.scale,
+            // `as` saturates: a probability of one drops all but one hash in 2^32, which the factor
+            // of zero drops too.
+            (self.dropout * 2_f64.powi(32)) as u32,
+            if self.dropout < 1.0 {
+                (1.0 / (1.0 - self.dropout)) as f32
+            } else {
+                0.0
+            },
+        )
+    }
+
+    /// Products of states and live rows, whose number does not grow with the lengths beyond twice the
+    /// paper's *k*.
+    pub(super) fn position_scores(&self) -> PositionScores<R> {
+        let scores = |table: &Option<CubeTensor<R>>, states: &CubeTensor<R>| {
+            let table = permute(self.heads_first(table.clone()?), &[0, 2, 1]);
+            Some(product(self.heads_first(states.clone()), table, DType::F32))
+        };
+        PositionScores {
+            c2p: scores(&self.pos_key, &self.states[0]),
+            p2c: scores(&self.pos_query, &self.states[1]),
+        }
+    }
+
+    /// `[heads, rows, head_dim]` of rows of all heads; nothing is copied.
+    pub(super) fn heads_first(&self, x: CubeTensor<R>) -> CubeTensor<R> {
+        let Sizes {
+            heads, head_dim, ..
+        } = self.sizes;
+        let rows = x.shape().num_elements() / (heads * head_dim);
+        permute(reshape(x, Shape::new([rows, heads, head_dim])), &[1, 0, 2])
+    }
+
+    /// Rows of all heads, with the shape of `like`, of `[heads, rows, head_dim]`.
+    pub(super) fn rows_first(&self, x: CubeTensor<R>, like: Shape) -> CubeTensor<R> {
+        reshape(into_contiguous(permute(x, &[1, 0, 2])), like)
+    }
+
+    /// Memory for rows of which all sequences write theirs.
+    pub(super) fn rows(&self, shape: Shape, dtype: DType) -> CubeTensor<R> {
+        if self.covered {
+            self.unwritten(shape, dtype)
+        } else {
+            self.zeros(shape, dtype)
+        }
+    }
+
+    pub(super) fn zeros(&self, shape: Shape, dtype: DType) -> CubeTensor<R> {
+        let device = self.states[0].device.clone();
+        zeros_client(self.client().clone(), device, shape, dtype)
+    }
+
+    pub(super) fn unwritten(&self, shape: Shape, dtype: DType) -> CubeTensor<R> {
+        let device = self.states[0].device.clone();
+        empty_device_contiguous_dtype(self.client().clone(), device, shape, dtype)
+    }
+}
+
+/// What the device offers.
+pub(super) fn limits<R: Runtime>(client: &ComputeClient<R>) -> Limits {
+    let hardware = &client.properties().hardware;
+    Limits {
+        shared_memory: hardware.max_shared_memory_size,
+        units: hardware.max_units_per_cube.min(hardware.max_cube_dim.0) as usize,
+    }
+}
+
+/// A matrix product by Burn's kernels, which choose their tiles by measuring.
+pub(super) fn product<R: CubeRuntime>(
+    left: CubeTensor<R>,
+    right: CubeTensor<R>,
+    dtype: DType,
+) -> CubeTensor<R> {
+    match matmul(left, right, None, MatmulStrategy::default(), dtype) {
+        Ok(product) => product,
+        Err(error) => unreachable!("the general kernel takes any matrices: {error:?}"),
+    }
+}

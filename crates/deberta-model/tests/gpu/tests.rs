@@ -1,0 +1,304 @@
+//! Values and gradients of the kernel against the reference in f64.
+
+use burn::backend::Autodiff;
+use burn::tensor::DType;
+use burn::tensor::backend::AutodiffBackend;
+use deberta_model::DebertaBackend;
+use deberta_model::ops::FusedKind;
+
+use super::case::{Case, Mask};
+use crate::Accelerator;
+
+/// In the stream of Burn's fusion.
+type Fused = Autodiff<Accelerator>;
+
+/// The same without gradients.
+type Inner = Accelerator;
+
+/// One operation at a time.
+#[cfg(feature = "test-wgpu")]
+type Plain = Autodiff<burn_cubecl::CubeBackend<burn::backend::wgpu::WgpuRuntime, f32, i32, u32>>;
+/// One operation at a time.
+#[cfg(all(feature = "test-cuda", not(feature = "test-wgpu")))]
+type Plain = Autodiff<burn_cubecl::CubeBackend<burn::backend::cuda::CudaRuntime, f32, i32, u8>>;
+
+const NAMES: [&str; 4] = ["out", "query", "key", "value"];
+
+/// Largest difference, measured by the largest number of each tensor.
+const F32: f64 = 1e-5;
+const F16: f64 = 4e-3;
+
+#[track_caller]
+fn check_on<B: AutodiffBackend + DebertaBackend>(case: &Case, dtype: DType, tolerance: f64) {
+    let keep = case.dropout.map(|_| keep_factors::<B>(case));
+    let expected = case.reference(keep.as_deref());
+    let actual = case.run::<B>(dtype);
+    assert_eq!(actual.len(), expected.len());
+    for (index, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
+        let name = NAMES.get(index).unwrap_or(&"position table");
+        assert_eq!(actual.len(), expected.len(), "{name}");
+        let largest = expected.iter().fold(1.0_f64, |max, it| max.max(it.abs()));
+        for (at, (x, y)) in actual.iter().zip(expected).enumerate() {
+            assert!(
+                (x - y).abs() <= tolerance * largest,
+                "{name}[{at}] is {x}, not {y} ({:?} rows, {} heads of {})",
+                case.rows,
+                case.heads,
+                case.head_dim
+            );
+        }
+    }
+}
+
+#[track_caller]
+fn check(case: &Case) {
+    check_on::<Fused>(case, DType::F32, F32);
+}
+
+/// What dropout multiplies each probability by, `[heads, q_rows, k_rows]`: values that are one for
+/// one key and zero for all others bring its probabilities to light.
+fn keep_factors<B: DebertaBackend>(case: &Case) -> Vec<f64> {
+    let [q_rows, k_rows] = case.rows;
+    let (heads, head_dim) = (case.heads, case.head_dim);
+    let (prob, _) = case.dropout.unwrap();
+    let mut keep = vec![0.0; heads * q_rows * k_rows];
+    for first in (0..k_rows).step_by(head_dim) {
+        let mut probe = case.clone();
+        let mut value = vec![0.0; k_rows * case.width()];
+        for key in first..k_rows.min(first + head_dim) {
+            for head in 0..heads {
+                value[key * case.width() + head * head_dim + key - first] = 1.0;
+            }
+        }
+        probe.replaced = Some((2, value));
+        let probs = probe.forward::<B>(DType::F32);
+        for query in 0..q_rows {
+            for head in 0..heads {
+                for key in first..k_rows.min(first + head_dim) {
+                    let prob_at = query * case.width() + head * head_dim + key - first;
+                    if probs[prob_at] > 0.0 {
+                        keep[(head * q_rows + query) * k_rows + key] = 1.0 / (1.0 - prob);
+                    }
+                }
+            }
+        }
+    }
+    keep
+}
+
+const LENGTHS: [[usize; 2]; 7] = [
+    [1, 1],
+    [1, 65],
+    [65, 1],
+    [16, 16],
+    [65, 64],
+    [130, 67],
+    [33, 130],
+];
+
+#[test]
+fn values_and_gradients_equal_the_reference() {
+    for [q_len, k_len] in LENGTHS {
+        check(&Case::new(2, 3, q_len, k_len, 8));
+    }
+}
+
+#[test]
+fn heads_of_every_size_equal_the_reference() {
+    for head_dim in [4, 20, 32, 64, 128] {
+        check(&Case::new(1, 2, 37, 41, head_dim));
+    }
+}
+
+#[test]
+fn sequences_beyond_512_tokens_equal_the_reference() {
+    check(&Case::new(1, 1, 611, 611, 8));
+}
+
+#[test]
+fn kernels_run_without_fusion_too() {
+    let case = Case::new(2, 2, 70, 70, 32);
+    check_on::<Plain>(&case, DType::F32, F32);
+    let padding = case.padding();
+    let case = case.with_mask(Mask::Padding(padding)).with_dropout(0.2);
+    check_on::<Plain>(&case, DType::F32, F32);
+    let ragged = Case::ragged(&[[40, 40], [3, 3], [70, 70]], 2, 2, 8);
+    check_on::<Plain>(&ragged, DType::F32, F32);
+}
+
+#[test]
+fn half_precision_adds_up_in_f32() {
+    let device = Default::default();
+    let kind = FusedKind::Attention { head_dim: 32 };
+    for (dtype, tolerance) in [(DType::F16, F16), (DType::BF16, 8.0 * F16)] {
+        if !<Accelerator as DebertaBackend>::fuses(kind, dtype, &device) {
+            println!("{dtype:?} is skipped: the device has no such type");
+            continue;
+        }
+        check_on::<Fused>(&Case::new(1, 2, 70, 70, 32), dtype, tolerance);
+        let chosen = Case::new(2, 2, 20, 70, 32).at(|query| query * 37);
+        check_on::<Fused>(&chosen, dtype, tolerance);
+    }
+}
+
+#[test]
+fn padded_keys_and_their_queries_see_nothing() {
+    for len in [1, 16, 65, 130] {
+        let case = Case::new(3, 2, len, len, 8);
+        let padding = case.padding();
+        check(&case.with_mask(Mask::Padding(padding)));
+    }
+}
+
+#[test]
+fn blocked_pairs_are_not_seen() {
+    for [q_len, k_len] in LENGTHS {
+        let case = Case::new(2, 2, q_len, k_len, 8);
+        let pairs = case.pairs();
+        check(&case.with_mask(Mask::Pairwise(pairs)));
+    }
+}
+
+#[test]
+fn a_sequence_of_padding_gives_zero() {
+    let case = Case::new(2, 1, 9, 9, 8);
+    let padding = (0..18).map(|row| row >= 9).collect();
+    let case = case.with_mask(Mask::Padding(padding));
+    check(&case);
+    let results = case.run::<Fused>(DType::F32);
+    // All but the tables, which the other sequence reads.
+    for result in &results[..4] {
+        assert!(result[9 * 8..].iter().all(|&x| x == 0.0));
+    }
+}
+
+#[test]
+fn either_position_term_may_be_missing() {
+    for terms in [[false, true], [true, false], [false, false]] {
+        check(&Case::new(2, 2, 70, 40, 8).with_terms(terms));
+    }
+}
+
+#[test]
+fn queries_may_stand_anywhere() {
+    for k_len in [40, 130] {
+        let case = Case::new(2, 2, 70, k_len, 8).at(|query| query * 37);
+        check(&case);
+        let padding = case.padding();
+        check(&case.with_mask(Mask::Padding(padding)).with_dropout(0.2));
+    }
+}
+
+#[test]
+fn sequences_of_different_lengths_see_themselves_only() {
+    let alike = [1, 40, 0, 70, 3, 1, 130].map(|len| [len, len]);
+    check(&Case::ragged(&alike, 0, 2, 8));
+    check(&Case::ragged(&alike, 2, 2, 8).with_dropout(0.2));
+    check(&Case::ragged(
+        &[[3, 90], [0, 5], [70, 1], [20, 64]],
+        1,
+        3,
+        8,
+    ));
+}
+
+#[test]
+fn chosen_queries_of_sequences_of_different_lengths() {
+    let lengths = [[3, 90], [0, 5], [70, 66], [1, 1]];
+    check(&Case::ragged(&lengths, 0, 2, 8).at(|query| query * 37));
+}
+
+#[test]
+fn both_passes_drop_the_same_probabilities() {
+    for prob in [0.1, 0.5] {
+        check(&Case::new(2, 2, 65, 70, 8).with_dropout(prob));
+    }
+    let dropped = Case::new(1, 1, 9, 9, 8).with_dropout(1.0);
+    assert!(
+        dropped
+            .run::<Fused>(DType::F32)
+            .iter()
+            .flatten()
+            .all(|&it| it == 0.0)
+    );
+}
+
+#[test]
+fn dropout_drops_as_many_as_it_says_and_others_with_another_seed() {
+    let case = Case::new(1, 4, 130, 130, 64).with_dropout(0.3);
+    let dropped = |case: &Case| -> Vec<bool> {
+        keep_factors::<Inner>(case)
+            .iter()
+            .map(|&it| it == 0.0)
+            .collect()
+    };
+    let here = dropped(&case);
+    let mut other = case.clone();
+    other.dropout = Some((0.3, [12_345.0, 16_000_000.0]));
+    let there = dropped(&other);
+    let count = |places: &mut dyn Iterator<Item = bool>| places.filter(|&it| it).count() as f64;
+    // Standard deviations from what independent draws give.
+    let off = |found: f64, draws: f64, prob: f64| {
+        (found / draws - prob) / (prob * (1.0 - prob) / draws).sqrt()
+    };
+    let draws = here.len() as f64;
+    let share = off(count(&mut here.iter().copied()), draws, 0.3);
+    let both = off(
+        count(&mut here.iter().zip(&there).map(|(a, b)| *a && *b)),
+        draws,
+        0.09,
+    );
+    assert!(share.abs() < 4.5, "{share} deviations");
+    assert!(both.abs() < 4.5, "{both} deviations");
+    for (rows, keys) in [(0, 1), (0, 64), (1, 0), (1, 1), (130, 0), (7, 3)] {
+        let at = |row: usize, key: usize| here[row * 130 + key];
+        let mut pairs = (0..4 * 130 - rows).flat_map(|row| {
+            (0..130 - keys).map(move |key| at(row, key) && at(row + rows, key + keys))
+        });
+        let draws = ((4 * 130 - rows) * (130 - keys)) as f64;
+        let neighbours = off(count(&mut pairs), draws, 0.09);
+        assert!(
+            neighbours.abs() < 4.5,
+            "{neighbours} deviations at {rows}, {keys}"
+        );
+    }
+}
+
+#[test]
+fn large_scores_neither_overflow_nor_vanish() {
+    let mut case = Case::new(1, 1, 20, 20, 8);
+    let queries = case.inputs()[0].1.iter().map(|it| it * 300.0).collect();
+    case.replaced = Some((0, queries));
+    let expected = &case.reference(None)[0];
+    let actual = case.forward::<Inner>(DType::F32);
+    for (x, y) in actual.iter().zip(expected) {
+        assert!((x - y).abs() < 1e-3, "{x} is not {y}");
+    }
+}
+
+#[test]
+fn nan_is_not_swallowed() {
+    let mut case = Case::new(1, 1, 3, 3, 8);
+    let mut queries = case.inputs()[0].1.clone();
+    queries[8] = f64::NAN;
+    case.replaced = Some((0, queries));
+    let out = case.forward::<Inner>(DType::F32);
+    assert!(out[8..16].iter().all(|x| x.is_nan()));
+    assert!(out[..8].iter().chain(&out[16..]).all(|x| x.is_finite()));
+}
+
+#[test]
+fn a_head_that_no_vector_divides_has_no_kernel() {
+    let device = <Accelerator as burn::tensor::backend::BackendTypes>::Device::default();
+    for (head_dim, dtype) in [(6, DType::F32), (64, DType::F64)] {
+        let kind = FusedKind::Attention { head_dim };
+        assert!(!<Accelerator as DebertaBackend>::fuses(
+            kind, dtype, &device
+        ));
+    }
+    assert!(!<Accelerator as DebertaBackend>::fuses(
+        FusedKind::LayerNorm,
+        DType::F32,
+        &device
+    ));
+}
