@@ -12,7 +12,7 @@ use super::{AttentionCall, DebertaBackend, DropoutCall, Fused, FusedCall, FusedK
 
 impl<B: DebertaBackend, C: CheckpointStrategy> DebertaBackend for Autodiff<B, C> {
     fn fuses(kind: FusedKind, dtype: DType, device: &Self::Device) -> bool {
-        B::fuses(kind, dtype, device)
+        kind != FusedKind::Linear && B::fuses(kind, dtype, device)
     }
 
     fn apply(call: FusedCall<Self>, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
@@ -49,6 +49,7 @@ fn inner_call<B: DebertaBackend, C: CheckpointStrategy>(
             },
             dropout: it.dropout.map(inner_dropout),
         }),
+        FusedCall::Linear { gelu } => FusedCall::Linear { gelu },
         FusedCall::AddBias => FusedCall::AddBias,
         FusedCall::BiasGelu => FusedCall::BiasGelu,
         FusedCall::ResidualNorm { epsilon, dropout } => FusedCall::ResidualNorm {

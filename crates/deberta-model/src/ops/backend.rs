@@ -114,6 +114,8 @@ pub enum FusedKind {
         /// Width of a head.
         head_dim: usize,
     },
+    /// [`FusedCall::Linear`]. `Autodiff` does not have it.
+    Linear,
     /// [`FusedCall::AddBias`].
     AddBias,
     /// [`FusedCall::BiasGelu`].
@@ -145,6 +147,14 @@ pub enum FusedCall<B: Backend> {
     ///
     /// Inputs: query, key, value, then position key if `c2p` and position query if `p2c`.
     Attention(AttentionCall<B>),
+    /// `x W + b` or `gelu(x W + b)`, for inference: the gradients need the product by itself.
+    ///
+    /// Inputs: `x` `[..., d_input]`, `W` `[d_input, d_output]`, and `b` `[d_output]` unless there is
+    /// none. Output: `[..., d_output]`.
+    Linear {
+        /// Whether GELU follows; it takes a bias.
+        gelu: bool,
+    },
     /// `x + b`. Inputs: `x` `[..., width]`, `b` `[width]`.
     AddBias,
     /// `gelu(x + b)`. Inputs: `x` `[..., width]`, `b` `[width]`.

@@ -84,7 +84,8 @@ pub(crate) fn linear<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    fused_linear(linear, FusedKind::AddBias, FusedCall::AddBias, &x)
+    whole_linear(linear, false, &x)
+        .or_else(|| fused_linear(linear, FusedKind::AddBias, FusedCall::AddBias, &x))
         .unwrap_or_else(|| linear.forward(x))
 }
 
@@ -93,8 +94,27 @@ pub(crate) fn linear_gelu<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    fused_linear(linear, FusedKind::BiasGelu, FusedCall::BiasGelu, &x)
+    whole_linear(linear, true, &x)
+        .or_else(|| fused_linear(linear, FusedKind::BiasGelu, FusedCall::BiasGelu, &x))
         .unwrap_or_else(|| gelu(linear.forward(x)))
+}
+
+/// Product, bias and nonlinearity in one; `None` without a bias or a kernel.
+fn whole_linear<B: DebertaBackend, const D: usize>(
+    linear: &Linear<B>,
+    gelu: bool,
+    x: &Tensor<B, D>,
+) -> Option<Tensor<B, D>> {
+    let bias = linear
+        .bias
+        .as_ref()
+        .filter(|_| fuses(FusedKind::Linear, x))?;
+    let inputs = vec![
+        primitive(x.clone()),
+        primitive(linear.weight.val()),
+        primitive(bias.val()),
+    ];
+    Some(call(FusedCall::Linear { gelu }, inputs))
 }
 
 /// The matrix product, then `bias_call` on it and the bias; `None` without a bias or a kernel.
@@ -195,7 +215,11 @@ pub(crate) fn cross_entropy<B: DebertaBackend>(
 }
 
 /// `x W` with all leading axes in one, so that one large matrix product runs.
-fn product<B: Backend, const D: usize>(linear: &Linear<B>, x: Tensor<B, D>) -> Tensor<B, D> {
+fn product<B: DebertaBackend, const D: usize>(linear: &Linear<B>, x: Tensor<B, D>) -> Tensor<B, D> {
+    if fuses(FusedKind::Linear, &x) {
+        let inputs = vec![primitive(x), primitive(linear.weight.val())];
+        return call(FusedCall::Linear { gelu: false }, inputs);
+    }
     let mut dims = x.dims();
     let [d_input, d_output] = linear.weight.dims();
     let rows = dims.iter().product::<usize>() / d_input;

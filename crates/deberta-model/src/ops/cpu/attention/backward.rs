@@ -9,10 +9,11 @@ use super::plan::Plan;
 use super::positions::{PositionGradients, sum_parts};
 use super::scores::{BLOCK, Buffer, Scores, Task};
 use super::softmax;
-use super::tile::{Into, Matrix, SharedOutput, matmul};
+use super::tile::{Into, Matrix, matmul};
 use super::{Inputs, Shape};
 use crate::ops::cpu::math::dispatch;
 use crate::ops::cpu::math::exp;
+use crate::ops::cpu::shared::SharedOutput;
 
 /// Tasks to aim for; each keeps its own sum of the position gradients.
 const TASKS: usize = 48;

@@ -7,9 +7,10 @@ use rayon::prelude::*;
 use super::plan::Plan;
 use super::scores::{BLOCK, Buffer, Scores, Task};
 use super::softmax::exponentials;
-use super::tile::{Into, Matrix, SharedOutput, matmul};
+use super::tile::{Into, Matrix, matmul};
 use super::{Inputs, Shape};
 use crate::ops::cpu::math::dispatch;
+use crate::ops::cpu::shared::SharedOutput;
 
 /// Fewer tasks than this, and the queries of a head are split too.
 const ENOUGH_TASKS: usize = 32;

@@ -1,14 +1,15 @@
-//! Matrix products of tiles, and results that many tasks write.
+//! Matrix products of tiles, and where they go.
 
 #![allow(
     unsafe_code,
     reason = "gemm takes raw pointers; tasks share one output"
 )]
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use gemm::Parallelism;
+
+use crate::ops::cpu::shared::SharedOutput;
 
 /// A matrix inside a slice, any strides.
 #[derive(Clone, Copy)]
@@ -100,42 +101,6 @@ pub(super) fn matmul(
             false,
             Parallelism::None,
         );
-    }
-}
-
-/// A result of which each task writes its own rows.
-pub(super) struct SharedOutput<'a> {
-    start: *mut f32,
-    len: usize,
-    _borrow: PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: the only access is `write`, whose callers promise disjoint ranges.
-unsafe impl Sync for SharedOutput<'_> {}
-// SAFETY: it stands for a `&mut [f32]`, which may go to another thread.
-unsafe impl Send for SharedOutput<'_> {}
-
-impl<'a> SharedOutput<'a> {
-    pub(super) fn new(data: &'a mut [f32]) -> Self {
-        Self {
-            start: data.as_mut_ptr(),
-            len: data.len(),
-            _borrow: PhantomData,
-        }
-    }
-
-    /// Copies `values` to `start..`.
-    ///
-    /// # Safety
-    ///
-    /// No two tasks may write the same index.
-    pub(super) unsafe fn write(&self, start: usize, values: &[f32]) {
-        assert!(start <= self.len && values.len() <= self.len - start);
-        // SAFETY: inside the borrowed slice by the assertion; not written by another task at the
-        // same time by this function's contract.
-        unsafe {
-            std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(start), values.len());
-        }
     }
 }
 
