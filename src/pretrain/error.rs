@@ -10,6 +10,8 @@ use deberta_model::ConfigError;
 use deberta_model::checkpoint::CheckpointError;
 use deberta_train::run::TrainError;
 
+use crate::hub::HubError;
+
 /// A pre-training run that could not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,8 +32,21 @@ pub enum PretrainError {
         /// What is wrong.
         message: String,
     },
-    /// A resumed run with other text.
-    #[error("`{setting}` is not as in {}: a run is resumed on the text it began with", path.display())]
+    /// A setting that does not go with the rest of the job.
+    #[error("`{setting}` is {found}, expected {expected}")]
+    Setting {
+        /// Path of the setting in the job.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// The checkpoint to start from could not be had.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// A resumed run with other text, or from another checkpoint.
+    #[error("`{setting}` is not as in {}: a run is resumed with what it began with", path.display())]
     Changed {
         /// The job that the run began with.
         path: PathBuf,
@@ -46,15 +61,19 @@ pub enum PretrainError {
         /// What there is.
         expected: Vec<&'static str>,
     },
-    /// The corpus has too little text for even one example to train on and one held out.
+    /// The corpus, or the part of it that is held out, is too short for even one example.
     #[error(
-        "the corpus has {train} examples to train on and {held_out} held out, expected at least one of each"
+        "the {part} part of the corpus has too little text for an example of {seq_len} tokens; one in \
+         {held_out_every} documents, or in as many runs of 32 KiB of a long one, is held out: give more \
+         text, a smaller `corpus.held_out_every`, or files to hold out (--held-out)"
     )]
     TooLittleText {
-        /// Examples to train on.
-        train: usize,
-        /// Examples held out.
-        held_out: usize,
+        /// Which part.
+        part: &'static str,
+        /// Tokens of an example.
+        seq_len: usize,
+        /// How documents are held out.
+        held_out_every: u64,
     },
     /// The corpus could not be read.
     #[error(transparent)]
@@ -74,7 +93,7 @@ pub enum PretrainError {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// The model could not be saved.
+    /// The model could not be loaded or saved.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }

@@ -12,7 +12,8 @@ use deberta_train::run::{PretrainConfig, RunConfig};
 use deberta_train::schedule::ScheduleConfig;
 use serde::{Deserialize, Serialize};
 
-use super::PretrainError;
+use super::{PretrainError, start};
+use crate::hub::DownloadProgress;
 use crate::settings;
 
 /// Vocabularies are padded to a multiple of this, which matrix products like.
@@ -22,6 +23,10 @@ const VOCAB_MULTIPLE: usize = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainJob {
+    /// Checkpoint to start from, a folder or a model on the Hub, with its tokenizer; `None` for random
+    /// weights. `train.model` is its network, of which only dropout may be changed.
+    #[serde(default)]
+    pub init: Option<String>,
     /// Text to train on.
     pub corpus: CorpusSettings,
     /// Vocabulary.
@@ -140,6 +145,7 @@ impl PretrainJob {
         let mut model = DebertaConfig::v3(1, 192, 4, 4).without_dropout();
         model.max_position_embeddings = 128;
         Self {
+            init: None,
             corpus: CorpusSettings::default(),
             tokenizer: TokenizerSettings::default(),
             packing: PackingSettings {
@@ -175,6 +181,7 @@ impl PretrainJob {
         let model = network(size)?;
         let demo = Self::demo();
         Ok(Self {
+            init: None,
             corpus: CorpusSettings {
                 paths,
                 ..CorpusSettings::default()
@@ -189,6 +196,39 @@ impl PretrainJob {
                 ..demo.train
             },
         })
+    }
+
+    /// A job that goes on training a published model, or one of the user's, on a corpus: its network,
+    /// weights and tokenizer, at a learning rate of 5e-5 that warms up over 6 % of the run.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be had or is no checkpoint.
+    pub fn continuing(
+        paths: Vec<PathBuf>,
+        model: &str,
+        progress: &mut dyn DownloadProgress,
+    ) -> Result<Self, PretrainError> {
+        let mut job = Self::on_corpus(paths, SMALL_SIZES[0].0)?;
+        job.train.schedule.peak_lr = 5e-5;
+        job.train.schedule.warmup_fraction = Some(0.06);
+        job.starting_from(model, progress)
+    }
+
+    /// The job with the network of a checkpoint, to start from its weights.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be had or is no checkpoint.
+    pub fn starting_from(
+        mut self,
+        model: &str,
+        progress: &mut dyn DownloadProgress,
+    ) -> Result<Self, PretrainError> {
+        let dir = start::folder(model, progress)?;
+        self.train.model = start::config_of(&dir)?;
+        self.init = Some(model.into());
+        Ok(self)
     }
 
     /// Reads a job from a file.
@@ -228,9 +268,12 @@ impl PretrainJob {
         })
     }
 
-    /// The job with the sizes that follow from the tokenizer.
+    /// The job with the sizes that follow from the tokenizer, unless a checkpoint has them.
     pub(super) fn resolved(&self, tokenizer: &impl Tokenize) -> Self {
         let mut job = self.clone();
+        if job.init.is_some() {
+            return job;
+        }
         job.train.model.vocab_size = tokenizer.vocab_size().next_multiple_of(VOCAB_MULTIPLE);
         job.train.model.pad_token_id = tokenizer.special().pad;
         let positions = &mut job.train.model.max_position_embeddings;

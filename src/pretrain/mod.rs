@@ -3,12 +3,33 @@
 //! [`PretrainJob`] says what to do and is written into the run folder first, so that a run can be
 //! started again from one file. [`run`] trains or opens a tokenizer, packs the corpus into shards,
 //! measures n-gram baselines, trains, and leaves the model in the layout of the Hub.
+//!
+//! With [`PretrainJob::continuing`] it starts from a checkpoint: domain adaptation.
+//!
+//! ```no_run
+//! use deberta::backend::DefaultAutodiffBackend;
+//! use deberta::pretrain::{self, PretrainJob, RunOptions};
+//! use deberta::train::run::Display;
+//!
+//! let corpus = vec!["notes.jsonl".into()];
+//! let job = PretrainJob::continuing(corpus, "microsoft/deberta-v3-small", &mut ())?;
+//! let options = RunOptions {
+//!     resume: false,
+//!     display: Display::Lines,
+//!     interrupter: Default::default(),
+//! };
+//! let device = Default::default();
+//! let run_dir = "runs/notes".as_ref();
+//! pretrain::run::<DefaultAutodiffBackend>(&job, run_dir, &options, &device, &mut ())?;
+//! # Ok::<(), pretrain::PretrainError>(())
+//! ```
 
 mod error;
 mod job;
 mod prepare;
 mod progress;
 mod source;
+mod start;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,9 +42,10 @@ use deberta_data::packing::PackedCorpus;
 use deberta_data::tokenizer::Tokenize;
 use deberta_model::DebertaAutodiffBackend;
 use deberta_model::checkpoint::save_masked_lm;
+use deberta_train::checkpoint::CheckpointStore;
 use deberta_train::report::{Baseline, ReportFiles, write_report};
 use deberta_train::run::{
-    Display, PretrainData, RunOptions as TrainingOptions, RunReport, pretrain,
+    Display, PretrainData, RunOptions as TrainingOptions, RunReport, TrainError, pretrain_from,
 };
 
 pub use error::PretrainError;
@@ -81,11 +103,16 @@ pub fn run<B: DebertaAutodiffBackend>(
 ) -> Result<PretrainOutcome, PretrainError> {
     let start = Instant::now();
     fs::create_dir_all(run_dir).map_err(PretrainError::io(run_dir))?;
-    let tokenizer = Arc::new(prepare::tokenizer(job, run_dir, progress)?);
+    let tokenizer = Arc::new(prepare::tokenizer(job, run_dir, options.resume, progress)?);
     let job = job.resolved(tokenizer.as_ref());
+    start::check(&job, tokenizer.vocab_size())?;
     if options.resume {
-        check_same_text(&job, run_dir)?;
+        check_same_beginning(&job, run_dir)?;
     }
+    let store =
+        CheckpointStore::open(run_dir, job.train.run.keep_last).map_err(TrainError::from)?;
+    let has_begun = options.resume && !store.steps().map_err(TrainError::from)?.is_empty();
+    let model = start::network::<B>(&job, has_begun, device, progress)?;
     job.write(&run_dir.join(JOB_FILE))?;
 
     let [train, held_out] = prepare::shards(&job, run_dir, tokenizer.as_ref(), progress)?;
@@ -110,7 +137,7 @@ pub fn run<B: DebertaAutodiffBackend>(
         display: options.display,
         interrupter: options.interrupter.clone(),
     };
-    let trained = pretrain::<B>(&job.train, &data, &training_options, device)?;
+    let trained = pretrain_from(model, &job.train, &data, &training_options, device)?;
 
     let mut outcome = PretrainOutcome {
         examples: [train.len(), held_out.len()],
@@ -133,14 +160,17 @@ pub fn run<B: DebertaAutodiffBackend>(
     Ok(outcome)
 }
 
-/// A resumed run must go on with the text it began with; what else may not change, training checks.
-fn check_same_text(job: &PretrainJob, run_dir: &Path) -> Result<(), PretrainError> {
+/// A resumed run must go on with the text and the checkpoint it began with; what else may not change,
+/// training checks.
+fn check_same_beginning(job: &PretrainJob, run_dir: &Path) -> Result<(), PretrainError> {
     let path = run_dir.join(JOB_FILE);
     if !path.exists() {
         return Ok(());
     }
     let begun = PretrainJob::open(&path)?;
-    let setting = if job.corpus != begun.corpus {
+    let setting = if job.init != begun.init {
+        "init"
+    } else if job.corpus != begun.corpus {
         "corpus"
     } else if job.tokenizer != begun.tokenizer {
         "tokenizer"

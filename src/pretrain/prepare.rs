@@ -3,26 +3,34 @@
 use std::path::Path;
 
 use deberta_data::corpus::{Corpus, CorpusOptions, HeldOut, OnBadRow, Part};
-use deberta_data::packing::{BuildReason, PackMode, PackOptions, PackedCorpus};
+use deberta_data::packing::{BuildReason, PackError, PackMode, PackOptions, PackedCorpus};
 use deberta_data::tokenizer::{Tokenize, Tokenizer, TrainTokenizerConfig};
 
-use super::{PretrainError, PretrainJob, Progress, Stage};
+use super::{PretrainError, PretrainJob, Progress, Stage, start};
 
 /// Folder of a trained tokenizer inside a run folder.
 const TOKENIZER_DIR: &str = "tokenizer";
 /// Folder of the shards inside a run folder.
 const SHARDS_DIR: &str = "shards";
 
-/// Opens the tokenizer of the job, or trains one on the corpus unless the run already did.
+/// Opens the tokenizer of the job or of the checkpoint that it starts from, or trains one on the
+/// corpus unless the run already did.
 pub(super) fn tokenizer(
     job: &PretrainJob,
     run_dir: &Path,
+    resume: bool,
     progress: &mut dyn Progress,
 ) -> Result<Tokenizer, PretrainError> {
+    let dir = run_dir.join(TOKENIZER_DIR);
+    if let (Some(model), false) = (&job.init, resume && dir.is_dir()) {
+        let tokenizer = Tokenizer::open(&start::folder(model, &mut ())?)?;
+        // A resumed run needs no checkpoint but its own.
+        tokenizer.save(&dir)?;
+        return Ok(tokenizer);
+    }
     if let Some(path) = &job.tokenizer.path {
         return Ok(Tokenizer::open(path)?);
     }
-    let dir = run_dir.join(TOKENIZER_DIR);
     if dir.is_dir() {
         return Ok(Tokenizer::open(&dir)?);
     }
@@ -30,10 +38,11 @@ pub(super) fn tokenizer(
     let [corpus, _] = corpora(job)?;
     let total = corpus.total_bytes();
     let mut documents = corpus.documents();
-    let mut failure = None;
+    let (mut failure, mut has_text) = (None, false);
     let lines = std::iter::from_fn(|| match documents.next()? {
         Ok(document) => {
             progress.bytes(documents.bytes_read(), total);
+            has_text |= !document.text.trim().is_empty();
             Some(document.text)
         }
         Err(error) => {
@@ -49,9 +58,20 @@ pub(super) fn tokenizer(
     if let Some(error) = failure {
         return Err(error.into());
     }
+    if !has_text {
+        return Err(too_little_text(job, "training"));
+    }
     let trained = trained?;
     trained.save(&dir)?;
     Ok(trained)
+}
+
+fn too_little_text(job: &PretrainJob, part: &'static str) -> PretrainError {
+    PretrainError::TooLittleText {
+        part,
+        seq_len: job.packing.seq_len,
+        held_out_every: job.corpus.held_out_every,
+    }
 }
 
 /// Opens the packed corpus, or packs it: text to train on, and held out.
@@ -63,19 +83,18 @@ pub(super) fn shards(
 ) -> Result<[PackedCorpus; 2], PretrainError> {
     let [train, held_out] = corpora(job)?;
     let dir = run_dir.join(SHARDS_DIR);
-    let mut pack = |name: &str, corpus: &Corpus, stage| {
+    let mut pack = |part: &'static str, name: &str, corpus: &Corpus, stage| {
         progress.stage(stage);
-        pack(job, &dir.join(name), corpus, tokenizer, progress)
+        match pack(job, &dir.join(name), corpus, tokenizer, progress) {
+            Err(PretrainError::Packing(PackError::Empty { .. })) => Err(too_little_text(job, part)),
+            Ok(packed) if packed.is_empty() => Err(too_little_text(job, part)),
+            packed => packed,
+        }
     };
-    let train = pack("train", &train, Stage::PackTraining)?;
-    let held_out = pack("held-out", &held_out, Stage::PackHeldOut)?;
-    if train.is_empty() || held_out.is_empty() {
-        return Err(PretrainError::TooLittleText {
-            train: train.len(),
-            held_out: held_out.len(),
-        });
-    }
-    Ok([train, held_out])
+    Ok([
+        pack("training", "train", &train, Stage::PackTraining)?,
+        pack("held-out", "held-out", &held_out, Stage::PackHeldOut)?,
+    ])
 }
 
 fn pack(

@@ -36,3 +36,9 @@ pub trait Progress {
     /// A remark that whoever watches should read, such as why shards are made anew.
     fn note(&mut self, note: &str);
 }
+
+impl Progress for () {
+    fn stage(&mut self, _stage: Stage) {}
+    fn bytes(&mut self, _done: u64, _total: u64) {}
+    fn note(&mut self, _note: &str) {}
+}

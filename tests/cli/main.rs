@@ -3,6 +3,7 @@
 
 mod answers;
 mod attention;
+mod browser;
 mod checkpoints;
 mod forward;
 mod tokenize;

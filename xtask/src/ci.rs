@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::docs::TINY_NETWORK;
 use crate::machine::Backend;
-use crate::{msrv, shell, tidy};
+use crate::{docs, msrv, shell, tidy};
 
 /// One stage: a name for the command line and what to do.
 struct Stage {
@@ -58,6 +59,11 @@ const STAGES: &[Stage] = &[
         run: || cargo(&["test", "--workspace"]),
     },
     Stage {
+        // Every command of the README and the guide.
+        name: "docs",
+        run: run_documentation,
+    },
+    Stage {
         name: "pretrain-flex",
         run: || pretrain("flex"),
     },
@@ -104,24 +110,6 @@ const STAGES: &[Stage] = &[
         name: "check-cuda",
         run: || check_backend("cuda"),
     },
-];
-
-/// Settings under which pre-training takes seconds, even with a GPU in software.
-const TINY_RUN: &[&str] = &[
-    "--plain",
-    "--size=nano",
-    "--set=corpus.synthetic.train_stories=60",
-    "--set=corpus.synthetic.held_out_stories=8",
-    "--set=corpus.max_held_out_examples=2",
-    "--set=tokenizer.vocab_size=400",
-    "--set=packing.seq_len=32",
-    "--set=train.model.hidden_size=32",
-    "--set=train.model.embedding_size=32",
-    "--set=train.model.num_hidden_layers=2",
-    "--set=train.model.attention_head_size=8",
-    "--set=train.model.intermediate_size=64",
-    "--set=train.model.max_position_embeddings=32",
-    "--set=train.run.batch_size=2",
 ];
 
 /// Runs the stages named, or all, and stops at the first failure.
@@ -208,6 +196,14 @@ fn check_dependencies() -> Result<Outcome> {
     ])
 }
 
+fn run_documentation() -> Result<Outcome> {
+    let skipped = docs::run(&shell::root().join("target/ci/docs"))?;
+    if let Some(reason) = skipped {
+        println!("not run: {reason}");
+    }
+    Ok(Outcome::Passed)
+}
+
 fn check_backend(feature: &str) -> Result<Outcome> {
     let backend = ["--no-default-features", "--features", feature];
     cargo(
@@ -234,8 +230,8 @@ fn pretrain(feature: &str) -> Result<Outcome> {
         &["run"],
         &example[..],
         &backend,
-        &["--", "--out", &out],
-        TINY_RUN,
+        &["--", "--out", &out, "--plain", "--size=nano"],
+        TINY_NETWORK,
     ]
     .concat();
     cargo(&[&run[..], &["--steps", "3"]].concat())?;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod docs;
 mod fixtures;
 mod machine;
 mod msrv;

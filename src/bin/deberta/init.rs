@@ -1,9 +1,10 @@
 //! `deberta init`: a checkpoint with random weights.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use deberta::backend::DefaultBackend as B;
+use deberta::data::tokenizer::{Tokenize, Tokenizer};
 use deberta::model::DebertaConfig;
 use deberta::model::checkpoint::{
     FloatType, SaveOptions, save_masked_lm_with, save_model, save_task_model_with,
@@ -20,6 +21,7 @@ use deberta::model::heads::token_classification::{
 use deberta::model::heads::{HeadConfig, TaskModel};
 use deberta::model::presets;
 
+use crate::footprint::{Footprint, gigabytes};
 use crate::head::Head;
 
 /// Write a checkpoint of a published size with random weights.
@@ -27,16 +29,24 @@ use crate::head::Head;
 /// To train from, to measure with, or to check another program against. The weights depend on the
 /// seed alone.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Folder to write; made if it is not there
-    target: PathBuf,
+    #[arg(required_unless_present = "dry_run")]
+    target: Option<PathBuf>,
+    /// Write nothing; say how large the network is and what memory it takes
+    #[arg(long)]
+    dry_run: bool,
     /// Published size, such as deberta-v3-base
     #[arg(long, value_parser = size)]
     size: DebertaConfig,
     /// Layers, if not as published
     #[arg(long)]
     layers: Option<usize>,
-    /// Rows of the word table, if not as published
+    /// Tokenizer to put beside the weights: spm.model, tokenizer.json, or a folder
+    #[arg(long, value_name = "PATH")]
+    tokenizer: Option<PathBuf>,
+    /// Rows of the word table, if not as published; by default those that --tokenizer needs
     #[arg(long)]
     vocab: Option<usize>,
     /// What to put on top of the encoder
@@ -59,6 +69,15 @@ pub(crate) struct Args {
     dtype: FloatType,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  deberta init tiny/ --size deberta-v3-xsmall --layers 2 --tokenizer spm.model
+  deberta init tiny/ --size deberta-v3-xsmall --layers 2 --head sequence --labels bad,good
+  deberta init --size deberta-v2-xxlarge --dry-run";
+
+/// Word tables have a multiple of this many rows, which matrix products like.
+const VOCAB_MULTIPLE: usize = 64;
+
 fn size(name: &str) -> Result<DebertaConfig, String> {
     let known = || format!("expected one of {}", presets::NAMES.join(", "));
     presets::by_name(name).ok_or_else(known)
@@ -67,7 +86,20 @@ fn size(name: &str) -> Result<DebertaConfig, String> {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut config = args.size.clone();
     config.num_hidden_layers = args.layers.unwrap_or(config.num_hidden_layers);
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::open).transpose()?;
+    if let Some(tokenizer) = &tokenizer {
+        config.vocab_size = tokenizer.vocab_size().next_multiple_of(VOCAB_MULTIPLE);
+        config.pad_token_id = tokenizer.special().pad;
+    }
     config.vocab_size = args.vocab.unwrap_or(config.vocab_size);
+    if let Some(tokenizer) = &tokenizer {
+        ensure!(
+            tokenizer.vocab_size() <= config.vocab_size,
+            "--vocab {}: the tokenizer has {} ids",
+            config.vocab_size,
+            tokenizer.vocab_size()
+        );
+    }
     config.initializer_range = args.std;
     ensure!(
         !args.plain || args.head == Head::MaskedLm,
@@ -77,37 +109,63 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         // Without a mask decoder nothing reads the table.
         config.absolute_positions = AbsolutePositions::None;
     }
+    let (Some(target), false) = (&args.target, args.dry_run) else {
+        return print_footprint(&config);
+    };
     let device = Default::default();
     let options = SaveOptions::new().dtype(args.dtype);
     match args.head {
         Head::Encoder => {
             let model = config.init::<B>(args.seed, &device)?;
-            save_model(&model, &config, &args.target, &options)?;
+            save_model(&model, &config, target, &options)?;
         }
         Head::MaskedLm => {
             let model = config.init_masked_lm::<B>(args.seed, &device)?;
-            save_masked_lm_with(&model, &config, &args.target, &options)?;
+            save_masked_lm_with(&model, &config, target, &options)?;
         }
-        Head::ReplacedToken => save::<DebertaForReplacedTokenDetection<B>>(args, &config)?,
-        Head::Sequence => save::<DebertaForSequenceClassification<B>>(args, &config)?,
-        Head::Token => save::<DebertaForTokenClassification<B>>(args, &config)?,
-        Head::Entity => save::<DebertaForEntityRecognition<B>>(args, &config)?,
-        Head::QuestionAnswering => save::<DebertaForQuestionAnswering<B>>(args, &config)?,
-        Head::MultipleChoice => save::<DebertaForMultipleChoice<B>>(args, &config)?,
+        Head::ReplacedToken => save::<DebertaForReplacedTokenDetection<B>>(args, &config, target)?,
+        Head::Sequence => save::<DebertaForSequenceClassification<B>>(args, &config, target)?,
+        Head::Token => save::<DebertaForTokenClassification<B>>(args, &config, target)?,
+        Head::Entity => save::<DebertaForEntityRecognition<B>>(args, &config, target)?,
+        Head::QuestionAnswering => save::<DebertaForQuestionAnswering<B>>(args, &config, target)?,
+        Head::MultipleChoice => save::<DebertaForMultipleChoice<B>>(args, &config, target)?,
+    }
+    if let Some(tokenizer) = &tokenizer {
+        tokenizer.save(target)?;
     }
     println!(
         "{} parameters in the encoder, {} into {}",
         config.num_parameters(),
         args.dtype,
-        args.target.display()
+        target.display()
     );
     Ok(())
 }
 
-fn save<M: TaskModel<B>>(args: &Args, config: &DebertaConfig) -> Result<()> {
+fn print_footprint(config: &DebertaConfig) -> Result<()> {
+    config.validate()?;
+    let parameters = config.num_parameters() as u64;
+    let network = Footprint { parameters };
+    println!("{parameters} parameters in the encoder");
+    for (what, bytes) in [
+        ("to answer in bf16 or f16", network.half()),
+        ("to answer in f32", network.full()),
+        ("to train in f32", network.training()),
+        (
+            "to train with computation in bf16",
+            network.mixed_training(),
+        ),
+    ] {
+        println!("{:>7} GB {what}", gigabytes(bytes));
+    }
+    println!("and what the tokens of a batch take");
+    Ok(())
+}
+
+fn save<M: TaskModel<B>>(args: &Args, config: &DebertaConfig, target: &Path) -> Result<()> {
     let head = HeadConfig::new(config, args.labels.clone());
     let model = M::init(config, &head, args.seed, &Default::default())?;
     let options = SaveOptions::new().dtype(args.dtype);
-    save_task_model_with(&model, config, &head, &args.target, &options)?;
+    save_task_model_with(&model, config, &head, target, &options)?;
     Ok(())
 }

@@ -8,6 +8,7 @@
 mod attention;
 mod completions;
 mod convert;
+mod footprint;
 mod forward;
 mod head;
 mod init;

@@ -7,11 +7,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use burn::train::Interrupter;
 use deberta::backend::{DEFAULT_BACKEND_NAME, DefaultAutodiffBackend, DefaultBackend};
 use deberta::data::corpus::synthetic::{ProbeKind, SyntheticConfig, SyntheticLanguage};
 use deberta::data::tokenizer::Tokenize;
+use deberta::hub::DownloadProgress;
 use deberta::pipeline::FillMask;
 use deberta::pretrain::{self, PretrainJob, PretrainOutcome, Progress, RunOptions, Stage};
 use deberta::train::run::{Display, stop_on_ctrl_c};
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// Text held out for evaluation; every 50th document of the corpus by default
     #[arg(long, num_args = 1..)]
     held_out: Vec<PathBuf>,
+    /// Go on training this checkpoint, a folder or a model on the Hub, with its tokenizer
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["tokenizer", "size", "resume"])]
+    init: Option<String>,
     /// spm.model, tokenizer.json, or a folder; trained on the corpus by default
     #[arg(long)]
     tokenizer: Option<PathBuf>,
@@ -62,6 +66,7 @@ const EXAMPLES: &str = "\
 Examples:
   deberta pretrain --size nano --steps 200
   deberta pretrain --corpus texts/ --tokenizer spm.model --size mini --out runs/mine
+  deberta pretrain --corpus texts/ --init microsoft/deberta-v3-small --out runs/domain
   deberta pretrain --out runs/mine --resume";
 
 /// Pre-trains; `program` is what to type to call it again.
@@ -108,11 +113,22 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
     } else {
         None
     };
-    let mut job = match (&args.config, begun, &args.size) {
-        (Some(path), ..) => PretrainJob::open(path)?,
-        (None, Some(begun), _) => begun,
-        (None, None, None) if args.corpus.is_empty() => PretrainJob::demo(),
-        (None, None, size) => {
+    let mut job = match (&args.config, begun, &args.init, &args.size) {
+        (Some(path), _, None, _) => PretrainJob::open(path)?,
+        (Some(path), _, Some(model), _) => {
+            PretrainJob::open(path)?.starting_from(model, &mut Bars::default())?
+        }
+        (None, Some(begun), ..) => begun,
+        (None, None, Some(model), _) => {
+            let corpus = args.corpus.clone();
+            ensure!(
+                !corpus.is_empty(),
+                "--init needs text to train on: --corpus"
+            );
+            PretrainJob::continuing(corpus, model, &mut Bars::default())?
+        }
+        (None, None, None, None) if args.corpus.is_empty() => PretrainJob::demo(),
+        (None, None, None, size) => {
             let size = size.as_deref().unwrap_or("nano");
             PretrainJob::on_corpus(args.corpus.clone(), size)?
         }
@@ -158,6 +174,26 @@ impl Progress for Bars {
 
     fn note(&mut self, note: &str) {
         eprintln!("{note}");
+    }
+}
+
+impl DownloadProgress for Bars {
+    fn start(&mut self, file: &str, size: u64, received: u64) {
+        let style = ProgressStyle::with_template("{msg} {bytes}/{total_bytes} {wide_bar} {eta}");
+        let bar = ProgressBar::new(size)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            .with_message(file.to_owned());
+        self.0 = Some(bar.with_position(received));
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+
+    fn finish(&mut self, _file: &str) {
+        self.0 = None;
     }
 }
 

@@ -79,13 +79,22 @@ pub fn load_masked_lm_with<B: Backend>(
 ) -> Result<Loaded<DebertaForMaskedLm<B>>, CheckpointError> {
     let folder = Folder::open(dir, options)?;
     folder.weights.check_tied_copies()?;
-    let mut config = folder.config.clone();
-    if config.absolute_positions == AbsolutePositions::None && folder.weights.has_position_table() {
-        config.absolute_positions = AbsolutePositions::Decoder;
-    }
+    let config = folder.masked_lm_config();
     let model = config.init_masked_lm::<B>(options.seed, device);
     let model = model.map_err(|source| folder.config_error(source))?;
     folder.load::<B, _>(model, config, None, options)
+}
+
+/// The configuration that [`load_masked_lm_with`] would build, without reading the numbers.
+///
+/// # Errors
+///
+/// If a file is missing or malformed.
+pub fn masked_lm_config(
+    dir: &Path,
+    options: &LoadOptions,
+) -> Result<DebertaConfig, CheckpointError> {
+    Ok(Folder::open(dir, options)?.masked_lm_config())
 }
 
 /// Loads a network with a task head from a checkpoint folder.
@@ -156,6 +165,16 @@ impl Folder {
             };
         }
         Ok(folder)
+    }
+
+    /// With the enhanced mask decoder if the table that it needs is there.
+    fn masked_lm_config(&self) -> DebertaConfig {
+        let mut config = self.config.clone();
+        let has_table = self.weights.has_position_table();
+        if config.absolute_positions == AbsolutePositions::None && has_table {
+            config.absolute_positions = AbsolutePositions::Decoder;
+        }
+        config
     }
 
     fn head(&self, options: &LoadOptions) -> Result<HeadConfig, CheckpointError> {

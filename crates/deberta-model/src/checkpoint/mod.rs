@@ -43,7 +43,7 @@ pub use error::CheckpointError;
 pub use floats::{ElementType, FloatType, UnknownFloatType};
 pub use load::{
     load_masked_lm, load_masked_lm_with, load_model, load_model_with, load_task_model,
-    load_task_model_with,
+    load_task_model_with, masked_lm_config,
 };
 pub use options::{Compatibility, LoadOptions, LoadReport, Loaded};
 pub use outgoing::WeightsFormat;

@@ -27,7 +27,7 @@ pub use finetune::{FinetuneConfig, FinetuneData, Finetuned, fine_tune, predict, 
 pub use launch::RunOptions;
 pub use lines::ProgressLines;
 pub use log::{MetricsLine, read_metrics};
-pub use pretrain::{PretrainData, Pretrained, pretrain};
+pub use pretrain::{PretrainData, Pretrained, pretrain, pretrain_from};
 pub use repeat::{
     CrossValidation, OutOfFold, SeedResult, SeedSummary, cross_validate, fine_tune_seeds,
 };

@@ -48,6 +48,23 @@ pub fn pretrain<B: DebertaAutodiffBackend>(
 ) -> Result<Pretrained<B::InnerBackend>, TrainError> {
     config.validate()?;
     let model = config.model.init_masked_lm::<B>(config.run.seed, device)?;
+    pretrain_from(model, config, data, options, device)
+}
+
+/// As [`pretrain`], but a run that has no checkpoint yet starts from `model`, whose configuration is
+/// `config.model`.
+///
+/// # Errors
+///
+/// As [`pretrain`].
+pub fn pretrain_from<B: DebertaAutodiffBackend>(
+    model: DebertaForMaskedLm<B>,
+    config: &PretrainConfig,
+    data: &PretrainData,
+    options: &RunOptions,
+    device: &B::Device,
+) -> Result<Pretrained<B::InnerBackend>, TrainError> {
+    config.validate()?;
     let launch = Launch::<B, _, _> {
         config,
         run: &config.run,

@@ -13,8 +13,10 @@ const PAGE: &str = include_str!("page.html");
 /// A page that needs nothing else, showing a layer (counted from 0) first.
 pub(super) fn page(maps: &Maps, layer: usize) -> Result<String> {
     let head = |head: &Head| -> Value {
-        let largest = head.largest_score();
-        head.parts.iter().map(|it| part(it, largest)).collect()
+        head.parts
+            .iter()
+            .map(|it| part(it, head.largest_of(it)))
+            .collect()
     };
     let layers: Vec<Vec<Value>> = maps
         .layers
@@ -28,11 +30,8 @@ pub(super) fn page(maps: &Maps, layer: usize) -> Result<String> {
 }
 
 /// A map with its values in steps of 1/127 of the largest, one byte each.
-fn part(part: &Part, largest_score: f32) -> Value {
-    let most = match part.is_probability {
-        true => 1.0,
-        false => largest_score.max(f32::MIN_POSITIVE),
-    };
+fn part(part: &Part, most: f32) -> Value {
+    let most = most.max(f32::MIN_POSITIVE);
     let steps = part
         .values
         .iter()

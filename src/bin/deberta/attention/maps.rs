@@ -11,7 +11,8 @@ use deberta::model::{DebertaBackend, DebertaInput};
 
 /// The attention of one text.
 pub(super) struct Maps {
-    /// Pieces as the vocabulary spells them, markers included.
+    /// Pieces as the vocabulary spells them, markers included, but with `_` for SentencePiece's mark of
+    /// a space, which most fonts draw as a block.
     pub(super) tokens: Vec<String>,
     /// Per layer, the heads.
     pub(super) layers: Vec<Vec<Head>>,
@@ -34,10 +35,14 @@ pub(super) struct Part {
 }
 
 impl Head {
-    /// Largest absolute value among the terms of the scores, so that they share one scale.
-    pub(super) fn largest_score(&self) -> f32 {
-        let scores = self.parts.iter().filter(|it| !it.is_probability);
-        let values = scores.flat_map(|it| &it.values);
+    /// The value of the darkest cell of a map: its largest probability; for a term of the scores the
+    /// largest absolute value of all terms, so that they share one scale.
+    pub(super) fn largest_of(&self, part: &Part) -> f32 {
+        let alike = self
+            .parts
+            .iter()
+            .filter(|it| it.is_probability == part.is_probability);
+        let values = alike.flat_map(|it| &it.values);
         values.fold(0.0, |most: f32, it| most.max(it.abs()))
     }
 }
@@ -96,7 +101,11 @@ impl Maps {
             Observation::HiddenStates(_) => {}
         });
         Ok(Self {
-            tokens: sequence.tokens,
+            tokens: sequence
+                .tokens
+                .iter()
+                .map(|it| it.replace('\u{2581}', "_"))
+                .collect(),
             layers,
         })
     }

@@ -7,95 +7,146 @@ use super::maps::{Head, Maps, Part};
 
 /// Shades of each colour.
 const SHADES: usize = 24;
-/// Width of a map, in pixels.
-const MAP: usize = 260;
-/// Room around a map.
-const GAP: usize = 24;
-/// Room for the names of tokens, left of the maps.
-const TOKENS: usize = 110;
+/// Least width of a map, in pixels.
+const MAP: f64 = 260.0;
+/// Least width of a cell: smaller ones have no room for the name of a token.
+const CELL: f64 = 9.0;
+/// Room around a map; below it stands its scale.
+const GAP: f64 = 28.0;
+/// Room for the names of tokens, left of the maps and above the first row of them.
+const TOKENS: f64 = 110.0;
 /// Room for titles.
-const TITLE: usize = 56;
+const TITLE: f64 = 56.0;
+/// Longest name of a token, in characters.
+const LONGEST: usize = 16;
+
+/// Where things are.
+struct Layout {
+    /// Width of a cell.
+    cell: f64,
+    /// Width of a map.
+    map: f64,
+    /// Size of the names of tokens.
+    font: f64,
+}
+
+impl Layout {
+    fn of(tokens: usize) -> Self {
+        let count = tokens.max(1) as f64;
+        let cell = (MAP / count).max(CELL);
+        Self {
+            cell,
+            map: cell * count,
+            font: (cell * 0.85).min(12.0),
+        }
+    }
+
+    fn x(&self, column: usize) -> f64 {
+        TOKENS + column as f64 * (self.map + GAP)
+    }
+
+    fn y(&self, row: usize) -> f64 {
+        TITLE + TOKENS + row as f64 * (self.map + GAP)
+    }
+
+    /// The middle of a token, from the edge of its map.
+    fn token(&self, at: usize) -> f64 {
+        (at as f64 + 0.5) * self.cell
+    }
+}
 
 /// The picture of a layer, counted from 0.
 pub(super) fn picture(maps: &Maps, layer: usize) -> String {
     let heads = &maps.layers[layer];
     let columns = heads.first().map_or(0, |head| head.parts.len());
-    let width = TOKENS + columns * (MAP + GAP) + GAP;
-    let height = TITLE + heads.len() * (MAP + GAP);
+    let layout = Layout::of(maps.tokens.len());
+    let (width, height) = (layout.x(columns), layout.y(heads.len()));
     let mut svg = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(
         svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <title>Attention of layer {}</title>\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.1} {height:.1}\" \
+         width=\"{width:.1}\" height=\"{height:.1}\" font-family=\"sans-serif\" \
+         font-size=\"13\">\n<title>Attention of layer {}</title>\n\
+         <rect width=\"{width:.1}\" height=\"{height:.1}\" fill=\"#fff\"/>",
         layer + 1
     );
-    for (column, part) in heads
-        .iter()
-        .flat_map(|it| it.parts.iter().enumerate())
-        .take(columns)
-    {
-        let x = TOKENS + column * (MAP + GAP);
+    let _ = writeln!(svg, "<text x=\"8\" y=\"30\">layer {}</text>", layer + 1);
+    for (column, part) in heads.iter().take(1).flat_map(|it| &it.parts).enumerate() {
+        let x = layout.x(column);
         let _ = writeln!(
             svg,
-            "<text x=\"{x}\" y=\"30\" font-weight=\"bold\">{}</text>",
+            "<text x=\"{x:.1}\" y=\"30\" font-weight=\"bold\">{}</text>",
             part.name
         );
+        keys(&mut svg, maps, &layout, x);
     }
-    let _ = writeln!(svg, "<text x=\"8\" y=\"30\">layer {}</text>", layer + 1);
     for (number, head) in heads.iter().enumerate() {
-        let y = TITLE + number * (MAP + GAP);
-        row(&mut svg, maps, head, number, y);
+        row(&mut svg, maps, head, number, &layout);
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-/// The maps of one head, side by side.
-fn row(svg: &mut String, maps: &Maps, head: &Head, number: usize, y: usize) {
-    let count = maps.tokens.len();
-    let cell = MAP as f64 / count.max(1) as f64;
-    let size = (cell * 0.8).clamp(3.0, 11.0);
-    let _ = writeln!(
-        svg,
-        "<text x=\"8\" y=\"{}\">head {}</text>\n<g font-size=\"{size:.1}\" text-anchor=\"end\">",
-        y - 6,
-        number + 1
-    );
+/// The name of a token, cut if it is long.
+fn shown(token: &str) -> String {
+    escape(&token.chars().take(LONGEST).collect::<String>())
+}
+
+/// The names of tokens above a map, from below.
+fn keys(svg: &mut String, maps: &Maps, layout: &Layout, x: f64) {
+    let _ = writeln!(svg, "<g font-size=\"{:.1}\">", layout.font);
     for (at, token) in maps.tokens.iter().enumerate() {
-        let shown: String = token.chars().take(16).collect();
         let _ = writeln!(
             svg,
-            "<text x=\"{}\" y=\"{:.1}\">{}</text>",
-            TOKENS - 6,
-            y as f64 + (at as f64 + 0.5) * cell + size * 0.35,
-            escape(&shown)
+            "<text transform=\"translate({:.1} {:.1}) rotate(-90)\">{}</text>",
+            x + layout.token(at) + layout.font * 0.35,
+            layout.y(0) - 6.0,
+            shown(token)
         );
     }
     svg.push_str("</g>\n");
-    let largest = head.largest_score();
-    for (column, part) in head.parts.iter().enumerate() {
-        let x = TOKENS + column * (MAP + GAP);
-        let most = if part.is_probability { 1.0 } else { largest };
+}
+
+/// The maps of one head, side by side.
+fn row(svg: &mut String, maps: &Maps, head: &Head, number: usize, layout: &Layout) {
+    let (y, map_size, cell) = (layout.y(number), layout.map, layout.cell);
+    let _ = writeln!(
+        svg,
+        "<text x=\"8\" y=\"{:.1}\">head {}</text>\n<g font-size=\"{:.1}\" text-anchor=\"end\">",
+        y - 8.0,
+        number + 1,
+        layout.font
+    );
+    for (at, token) in maps.tokens.iter().enumerate() {
         let _ = writeln!(
             svg,
-            "<g transform=\"translate({x} {y}) scale({cell:.4})\" shape-rendering=\"crispEdges\">\
-             <title>{}, head {}{}</title>",
+            "<text x=\"{}\" y=\"{:.1}\">{}</text>",
+            TOKENS - 6.0,
+            y + layout.token(at) + layout.font * 0.35,
+            shown(token)
+        );
+    }
+    svg.push_str("</g>\n");
+    for (column, part) in head.parts.iter().enumerate() {
+        let x = layout.x(column);
+        let most = head.largest_of(part);
+        let _ = writeln!(
+            svg,
+            "<g transform=\"translate({x:.1} {y:.1}) scale({cell:.4})\" \
+             shape-rendering=\"crispEdges\"><title>{}, head {}</title>",
             part.name,
             number + 1,
-            if part.is_probability {
-                String::new()
-            } else {
-                format!(", darkest is {most:.3}")
-            },
         );
-        map(svg, part, count, most);
+        map(svg, part, maps.tokens.len(), most);
         let _ = writeln!(
             svg,
-            "</g><rect x=\"{x}\" y=\"{y}\" width=\"{MAP}\" height=\"{MAP}\" fill=\"none\" \
-             stroke=\"#999\"/>"
+            "</g><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{map_size:.1}\" \
+             height=\"{map_size:.1}\" fill=\"none\" stroke=\"#999\"/>\n\
+             <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"10\" fill=\"#666\" \
+             text-anchor=\"end\">darkest is {most:.3}</text>",
+            x + map_size,
+            y + map_size + 12.0
         );
     }
 }
@@ -156,6 +207,17 @@ mod tests {
         // Of the scores, 4 at (1, 1) is darkest, and -1 at (0, 1) is red.
         assert!(svg.contains("fill-opacity=\"1.000\" d=\"M1 1h1v1h-1z\""));
         assert!(svg.contains("<path fill=\"#a50f15\" fill-opacity=\"0.250\" d=\"M1 0h1v1h-1z\"/>"));
+    }
+
+    #[test]
+    fn a_map_of_many_tokens_grows_so_that_their_names_can_be_read() {
+        let mut maps = maps();
+        maps.tokens = vec!["a very long token indeed".into(); 100];
+        let svg = picture(&maps, 0);
+        assert!(svg.contains("width=\"900.0\" height=\"900.0\""));
+        assert!(svg.contains("font-size=\"7.6\"") && svg.contains(">a very long toke</text>"));
+        // Beside the only row and above both of its maps.
+        assert_eq!(svg.matches(">a very long toke<").count(), 300);
     }
 
     #[test]

@@ -160,8 +160,10 @@ fn alone<C: Answer>(command: &C, record: &Record) -> Result<C::Answer, String> {
 fn stop_after_complete_lines(output: &Arc<Mutex<Output>>) -> Result<()> {
     let output = Arc::clone(output);
     ctrlc::set_handler(move || {
+        // Held until the end, so that nothing comes after what ends the output.
+        let mut output = lock(&output);
         // Whether the end could be written does not matter any more.
-        let _ = lock(&output).finish();
+        let _ = output.finish();
         std::process::exit(INTERRUPTED);
     })?;
     Ok(())
