@@ -16,6 +16,8 @@
 
 #[path = "../src/bin/deberta/tasks/args.rs"]
 mod args;
+#[path = "../src/bin/deberta/compute_type.rs"]
+mod compute_type;
 #[path = "../src/bin/deberta/tasks/finetune.rs"]
 mod finetune;
 

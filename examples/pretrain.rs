@@ -10,6 +10,8 @@
 
 use clap::Parser;
 
+#[path = "../src/bin/deberta/compute_type.rs"]
+mod compute_type;
 #[path = "../src/bin/deberta/pretrain.rs"]
 mod pretrain;
 

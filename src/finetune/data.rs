@@ -25,7 +25,7 @@ pub(super) struct TaskData {
     /// With its labels.
     pub(super) task: Task,
     pub(super) train: Vec<Example>,
-    /// The first set chooses checkpoints.
+    /// The first set chooses checkpoints; empty if there are folds.
     pub(super) held_out: Vec<ExampleSet>,
     /// Lines that were left out, training files first.
     pub(super) skipped_lines: [u64; 2],
@@ -56,6 +56,7 @@ impl TaskData {
         let skipped_train = std::mem::take(&mut reader.skipped);
         let (train, held_out) = match data.train_part {
             Some(part) => split(all, part, data.split_seed)?,
+            None if job.folds.is_some() => (all, Vec::new()),
             None => {
                 let sets = files(&task, data, Split::Dev)?;
                 let sets = sets.iter().map(|set| reader.read(set, Split::Dev));
@@ -170,6 +171,21 @@ fn group(example: &Example) -> Option<String> {
     }
 }
 
+/// Number of the group of each example; the numbers have no gaps.
+pub(super) fn groups(examples: &[Example]) -> Vec<usize> {
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    let mut next = 0;
+    let number = |example| {
+        let number = match group(example) {
+            Some(group) => *numbers.entry(group).or_insert(next),
+            None => next,
+        };
+        next = next.max(number + 1);
+        number
+    };
+    examples.iter().map(number).collect()
+}
+
 /// Splits examples at random into those to learn from and those held out, both in their order.
 ///
 /// As many groups go to the first part as it takes to reach its size.
@@ -179,17 +195,10 @@ fn split(
     seed: u64,
 ) -> Result<(ExampleSet, Vec<ExampleSet>), FinetuneError> {
     let total = set.examples.len();
-    let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut members: Vec<Vec<usize>> = Vec::new();
-    for (index, example) in set.examples.iter().enumerate() {
-        let number = match group(example) {
-            Some(group) => *numbers.entry(group).or_insert(members.len()),
-            None => members.len(),
-        };
-        if number == members.len() {
-            members.push(Vec::new());
-        }
-        members[number].push(index);
+    let groups = groups(&set.examples);
+    let mut members = vec![Vec::new(); groups.iter().map(|it| it + 1).max().unwrap_or(0)];
+    for (index, group) in groups.into_iter().enumerate() {
+        members[group].push(index);
     }
     members.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let mut is_train = vec![false; total];

@@ -36,6 +36,10 @@ pub struct FinetuneJob {
     pub answers: AnswerConfig,
     /// Seeds of the head's weights, the order of examples, and dropout: a run for each.
     pub seeds: Vec<u64>,
+    /// Train on all but one of so many parts of the training examples, once for each, and predict
+    /// the part left out; `null` for one training on all of them. Default: `null`
+    #[serde(default)]
+    pub folds: Option<usize>,
     /// Optimiser, schedule, batches.
     #[serde(default)]
     pub train: TrainingSettings,
@@ -222,6 +226,9 @@ pub struct TrainingSettings {
     pub classifier_dropout: Option<f64>,
     /// How targets count.
     pub loss: LossConfig,
+    /// Weigh classes by how rare they are in training, in place of `loss.class_weights`. Default:
+    /// false
+    pub balanced_classes: bool,
     /// Adversarial training; `null` for none. Default: `null`
     pub sift: Option<SiftConfig>,
     /// The optimiser.
@@ -240,6 +247,7 @@ impl Default for TrainingSettings {
             best_by: None,
             classifier_dropout: None,
             loss: LossConfig::default(),
+            balanced_classes: false,
             sift: None,
             optimizer: AdamWConfig::default(),
             schedule: ScheduleConfig {
@@ -299,6 +307,7 @@ impl FinetuneJob {
             text: TextSettings::default(),
             answers: AnswerConfig::default(),
             seeds: vec![1],
+            folds: None,
             train: TrainingSettings::default(),
         }
     }
@@ -386,6 +395,13 @@ impl FinetuneJob {
             let found = format!("{:?}", self.seeds);
             return refuse("seeds", found, "each number once");
         }
+        if let Some(folds) = self.folds {
+            self.check_folds(folds)?;
+        }
+        if self.train.balanced_classes && self.train.loss.class_weights.is_some() {
+            let found = "set beside `train.loss.class_weights`".into();
+            return refuse("train.balanced_classes", found, "one way to weigh classes");
+        }
         match self.data.train_part {
             Some(part) if !(part > 0.0 && part < 1.0) => {
                 refuse("data.train_part", part.to_string(), "above 0 and below 1")
@@ -403,6 +419,34 @@ impl FinetuneJob {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl FinetuneJob {
+    /// All examples are held out once, by one seed.
+    fn check_folds(&self, folds: usize) -> Result<(), FinetuneError> {
+        let (setting, found, expected) = if folds < 2 {
+            ("folds", folds.to_string(), "at least 2")
+        } else if self.seeds.len() > 1 {
+            (
+                "seeds",
+                format!("{:?}", self.seeds),
+                "one number beside `folds`",
+            )
+        } else if self.data.train_part.is_some() {
+            let found = "set beside `folds`".to_owned();
+            ("data.train_part", found, "one way to hold examples out")
+        } else if !self.data.dev.is_empty() {
+            let found = "set beside `folds`".to_owned();
+            ("data.dev", found, "no files, as each fold is held out once")
+        } else {
+            return Ok(());
+        };
+        Err(FinetuneError::Setting {
+            setting,
+            found,
+            expected: expected.into(),
+        })
     }
 }
 
@@ -489,6 +533,26 @@ mod tests {
         assert_eq!(
             refused(&|job| job.data.train_part = Some(1.0)),
             "`data.train_part` is 1, expected above 0 and below 1"
+        );
+        assert_eq!(
+            refused(&|job| job.folds = Some(1)),
+            "`folds` is 1, expected at least 2"
+        );
+        assert_eq!(
+            refused(&|job| (job.folds, job.seeds) = (Some(2), vec![1, 2])),
+            "`seeds` is [1, 2], expected one number beside `folds`"
+        );
+        assert_eq!(
+            refused(&|job| (job.folds, job.data.train_part) = (Some(2), Some(0.5))),
+            "`data.train_part` is set beside `folds`, expected one way to hold examples out"
+        );
+        assert_eq!(
+            refused(&|job| {
+                job.train.balanced_classes = true;
+                job.train.loss.class_weights = Some(vec![1.0]);
+            }),
+            "`train.balanced_classes` is set beside `train.loss.class_weights`, expected one way to \
+             weigh classes"
         );
         assert_eq!(
             refused(&|job| job.train.epochs = Some(0.0)),

@@ -22,6 +22,8 @@ pub struct FinetuneOutcome {
     pub reports: Vec<RunReport>,
     /// Metrics of each set of held-out examples; empty if no seed came to its end.
     pub sets: BTreeMap<String, SetOutcome>,
+    /// Metrics of each fold, if there are folds; those of all of them together are in `sets`.
+    pub folds: Vec<Scores>,
     /// The metric that compares models; larger is better.
     pub main_metric: &'static str,
     /// Examples to train on.
@@ -56,6 +58,8 @@ struct MetricsFile<'a> {
     train_examples: usize,
     skipped_lines: [u64; 2],
     sets: &'a BTreeMap<String, SetOutcome>,
+    #[serde(skip_serializing_if = "<[Scores]>::is_empty")]
+    folds: &'a [Scores],
 }
 
 impl FinetuneOutcome {
@@ -68,6 +72,7 @@ impl FinetuneOutcome {
             train_examples: self.train_examples,
             skipped_lines: self.skipped_lines,
             sets: &self.sets,
+            folds: &self.folds,
         };
         let mut bytes = serde_json::to_vec_pretty(&file).map_err(FinetuneError::json(&path))?;
         bytes.push(b'\n');

@@ -46,6 +46,7 @@ mod data;
 mod decode;
 mod encode;
 mod error;
+mod folds;
 mod job;
 mod metrics;
 mod model;
@@ -55,6 +56,7 @@ mod progress;
 mod report;
 mod scoring;
 mod train;
+mod weights;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,7 +111,10 @@ pub struct RunOptions {
 /// | `report.md` | the same as a page, with learning curve and confusion matrix |
 /// | `model/` | the best model in the layout of the Hub, with `task.json` for [`Predictor`] |
 /// | `predictions/` | what it says about held-out examples, in the form of the benchmark |
-/// | `config.json`, `metrics.jsonl`, `checkpoints/` | the training run; with several seeds in `seed-…/` |
+/// | `config.json`, `metrics.jsonl`, `checkpoints/` | the training run; with several seeds in `seed-…/`, with folds in `fold-…/` |
+///
+/// With [`folds`](FinetuneJob::folds) there is no model and no report, and `predictions/` and metrics
+/// are those of the training examples, each by the model that was not trained on it.
 ///
 /// # Errors
 ///
@@ -171,6 +176,8 @@ fn check_same_start(job: &FinetuneJob, run_dir: &Path) -> Result<(), FinetuneErr
         "model"
     } else if job.text != begun.text {
         "text"
+    } else if job.folds != begun.folds {
+        "folds"
     } else if (job.seeds.len() == 1) != (begun.seeds.len() == 1) {
         "seeds"
     } else {

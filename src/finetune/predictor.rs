@@ -188,7 +188,8 @@ fn load<B: DebertaBackend, M: TaskNetwork<B> + TaskModel<B>>(
     device: &B::Device,
 ) -> Result<TaskObjective<B, M>, FinetuneError> {
     let options = LoadOptions::new().head(head.clone());
-    let loaded = load_task_model_with::<B, M>(dir, &options, device)?;
+    let mut network = load_task_model_with::<B, M>(dir, &options, device)?.model;
+    network.encoder_mut().prepare();
     let settings = ObjectiveSettings::new(head, M::ROWS);
-    Ok(TaskObjective::new(loaded.model, settings))
+    Ok(TaskObjective::new(network, settings))
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deberta_data::task::{Prediction, Task, TaskKind};
+use deberta_data::task::{Prediction, Split, Task, TaskKind};
 use deberta_model::DebertaAutodiffBackend;
 use deberta_model::heads::TaskModel;
 use deberta_train::objective::{Scores, TaskBatch, TaskObjective, TrainableNetwork};
 use deberta_train::run::{
     ExampleSource, FinetuneConfig, FinetuneData, Finetuned, RunOptions as TrainingOptions,
-    RunReport, SeedResult, SeedSummary, fine_tune, predict,
+    RunReport, SeedResult, SeedSummary, TaskMetrics, fine_tune, predict,
 };
 
 use super::baseline::Majority;
@@ -21,24 +21,28 @@ use super::encode::{Encoded, Encoder};
 use super::model::{Source, head_of, save};
 use super::report::{self, Page};
 use super::scoring::{EncodedSet, HeldOutMetrics};
+use super::weights;
 use super::{
     FinetuneError, FinetuneJob, FinetuneOutcome, MODEL_DIR, Progress, RunOptions, SetOutcome,
     Stage, seed_dir,
 };
 
 /// Folder of the predictions inside a run folder.
-const PREDICTIONS_DIR: &str = "predictions";
+pub(super) const PREDICTIONS_DIR: &str = "predictions";
 
 /// Everything that all seeds have in common.
 pub(super) struct Training<'a> {
-    job: &'a FinetuneJob,
-    run_dir: &'a Path,
-    options: &'a RunOptions,
-    source: Source,
-    task: Arc<Task>,
+    pub(super) job: &'a FinetuneJob,
+    pub(super) run_dir: &'a Path,
+    pub(super) options: &'a RunOptions,
+    pub(super) source: Source,
+    pub(super) task: Arc<Task>,
     train: Arc<Encoded>,
     train_examples: usize,
-    held_out: Vec<EncodedSet>,
+    /// Weights of the classes, if they are balanced.
+    class_weights: Option<Vec<f64>>,
+    /// With folds, the training examples.
+    pub(super) held_out: Vec<EncodedSet>,
     majority: Vec<Scores>,
     skipped_lines: [u64; 2],
 }
@@ -51,12 +55,12 @@ struct SeedRun {
 }
 
 /// The best model of a seed.
-struct SeedScores {
-    step: usize,
+pub(super) struct SeedScores {
+    pub(super) step: usize,
     /// Metrics of each set.
-    scores: Vec<Scores>,
+    pub(super) scores: Vec<Scores>,
     /// What it says about the first set.
-    predictions: Vec<Prediction>,
+    pub(super) predictions: Vec<Prediction>,
 }
 
 impl<'a> Training<'a> {
@@ -81,19 +85,35 @@ impl<'a> Training<'a> {
             has_types: source.has_types(),
         };
         let majority = Majority::new(&task, &data.train);
-        let train = encoder.encode(&data.train)?;
+        let class_weights = match job.train.balanced_classes {
+            true => Some(weights::balanced(&task, &data.train)?),
+            false => None,
+        };
+        let train = Arc::new(encoder.encode(&data.train)?);
         note_cut("training", &train, &job.text, progress);
+        let train_examples = data.train.len();
+        let mut sets = Vec::new();
+        for set in data.held_out {
+            let encoded = encoder.encode(&set.examples)?;
+            note_cut(&set.name, &encoded, &job.text, progress);
+            sets.push((set, Arc::new(encoded)));
+        }
+        if job.folds.is_some() {
+            let set = ExampleSet {
+                name: Split::Train.name().into(),
+                examples: data.train,
+            };
+            sets.push((set, Arc::clone(&train)));
+        }
         let (mut held_out, mut baselines) = (Vec::new(), Vec::new());
-        for ExampleSet { name, examples } in data.held_out {
-            let encoded = encoder.encode(&examples)?;
-            note_cut(&name, &encoded, &job.text, progress);
+        for (ExampleSet { name, examples }, encoded) in sets {
             let constant: Vec<_> = examples.iter().map(|it| majority.predict(it)).collect();
             let set = EncodedSet {
                 name,
                 task: Arc::clone(&task),
                 answers: job.answers,
                 examples: Arc::new(examples),
-                encoded: Arc::new(encoded),
+                encoded,
             };
             baselines.push(set.scores(&constant)?);
             held_out.push(set);
@@ -102,8 +122,9 @@ impl<'a> Training<'a> {
             job,
             run_dir,
             options,
-            train_examples: data.train.len(),
-            train: Arc::new(train),
+            train_examples,
+            train,
+            class_weights,
             majority: baselines,
             skipped_lines: data.skipped_lines,
             source,
@@ -127,6 +148,9 @@ impl<'a> Training<'a> {
         M: TrainableNetwork<B> + TaskModel<B>,
         M::InnerModule: TaskModel<B::InnerBackend>,
     {
+        if let Some(folds) = self.job.folds {
+            return self.run_folds::<B, M>(folds, device, progress);
+        }
         let (mut reports, mut complete) = (Vec::new(), Vec::new());
         for &seed in &self.job.seeds {
             let run = self.run_seed::<B, M>(seed, device, progress)?;
@@ -151,27 +175,13 @@ impl<'a> Training<'a> {
         M::InnerModule: TaskModel<B::InnerBackend>,
     {
         let run_dir = seed_dir(self.job, self.run_dir, seed);
-        let head = head_of(self.job, &self.task, &self.source.config);
-        let settings = &self.job.model;
-        let (model, config) = self.source.build::<B, M>(settings, &head, seed, device)?;
-        let mut config = self.job.train.config(config, head, self.train.len());
-        config.run.seed = seed;
-        let main = self.task.main_metric().to_owned();
-        config.best_by = Some(config.best_by.unwrap_or(main));
+        let (model, config) = self.build::<B, M>(seed, self.train.len(), device)?;
         let data = FinetuneData {
             train: self.train.clone(),
             held_out: self.held_out[0].encoded.clone(),
-            metrics: Arc::new(HeldOutMetrics {
-                set: self.held_out[0].clone(),
-                names: self.majority[0].keys().cloned().collect(),
-            }),
+            metrics: self.metrics(),
         };
-        let options = TrainingOptions {
-            run_dir: run_dir.clone(),
-            resume: self.options.resume,
-            display: self.options.display,
-            interrupter: self.options.interrupter.clone(),
-        };
+        let options = self.training_options(&run_dir);
         let tuned = fine_tune::<B, M>(&config, model, &data, &options, device)?;
         let report = tuned.report.clone();
         if !report.completed {
@@ -186,6 +196,47 @@ impl<'a> Training<'a> {
             report,
             result: Some(result),
         })
+    }
+
+    /// The network of a seed, and the configuration of its training on so many items.
+    pub(super) fn build<B, M>(
+        &self,
+        seed: u64,
+        items: usize,
+        device: &B::Device,
+    ) -> Result<(M, FinetuneConfig), FinetuneError>
+    where
+        B: DebertaAutodiffBackend,
+        M: TaskModel<B>,
+    {
+        let head = head_of(self.job, &self.task, &self.source.config);
+        let settings = &self.job.model;
+        let (model, config) = self.source.build::<B, M>(settings, &head, seed, device)?;
+        let mut config = self.job.train.config(config, head, items);
+        config.run.seed = seed;
+        if self.class_weights.is_some() {
+            config.loss.class_weights.clone_from(&self.class_weights);
+        }
+        let main = self.task.main_metric().to_owned();
+        config.best_by = Some(config.best_by.unwrap_or(main));
+        Ok((model, config))
+    }
+
+    /// Metrics of the set that chooses checkpoints.
+    pub(super) fn metrics(&self) -> Arc<dyn TaskMetrics> {
+        Arc::new(HeldOutMetrics {
+            set: self.held_out[0].clone(),
+            names: self.majority[0].keys().cloned().collect(),
+        })
+    }
+
+    pub(super) fn training_options(&self, run_dir: &Path) -> TrainingOptions {
+        TrainingOptions {
+            run_dir: run_dir.into(),
+            resume: self.options.resume,
+            display: self.options.display,
+            interrupter: self.options.interrupter.clone(),
+        }
     }
 
     /// Saves the model, asks it about all held-out examples and writes what it says.
@@ -228,7 +279,7 @@ impl<'a> Training<'a> {
         })
     }
 
-    fn write_predictions(
+    pub(super) fn write_predictions(
         &self,
         set: &EncodedSet,
         predictions: &[Prediction],
@@ -249,17 +300,8 @@ impl<'a> Training<'a> {
         reports: Vec<RunReport>,
         complete: Vec<(u64, SeedScores)>,
     ) -> Result<FinetuneOutcome, FinetuneError> {
-        let mut outcome = FinetuneOutcome {
-            completed: complete.len() == self.job.seeds.len(),
-            reports,
-            sets: BTreeMap::new(),
-            main_metric: self.task.main_metric(),
-            train_examples: self.train_examples,
-            skipped_lines: self.skipped_lines,
-            model_dir: None,
-            report_file: None,
-            preparation: Duration::ZERO,
-        };
+        let completed = complete.len() == self.job.seeds.len();
+        let mut outcome = self.outcome(completed, reports);
         let main = |result: &SeedScores| {
             let score = result.scores[0].get(outcome.main_metric).copied();
             score.filter(|it| !it.is_nan()).unwrap_or(f64::NEG_INFINITY)
@@ -288,7 +330,23 @@ impl<'a> Training<'a> {
         Ok(outcome)
     }
 
-    fn summaries(&self, complete: &[(u64, SeedScores)]) -> BTreeMap<String, SetOutcome> {
+    /// What came of a run, as yet without metrics.
+    pub(super) fn outcome(&self, completed: bool, reports: Vec<RunReport>) -> FinetuneOutcome {
+        FinetuneOutcome {
+            completed,
+            reports,
+            sets: BTreeMap::new(),
+            folds: Vec::new(),
+            main_metric: self.task.main_metric(),
+            train_examples: self.train_examples,
+            skipped_lines: self.skipped_lines,
+            model_dir: None,
+            report_file: None,
+            preparation: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn summaries(&self, complete: &[(u64, SeedScores)]) -> BTreeMap<String, SetOutcome> {
         let sets = self.held_out.iter().zip(&self.majority).enumerate();
         sets.map(|(number, (set, majority))| {
             let runs = complete.iter().map(|(seed, result)| SeedResult {

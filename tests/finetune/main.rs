@@ -4,6 +4,7 @@
 
 mod alignment;
 mod bad_data;
+mod folds;
 mod kinds;
 mod resume;
 

@@ -61,6 +61,8 @@ fn a_run_that_was_killed_ends_with_the_same_metrics_and_weights() {
     assert!(lines.any(|line| line.unwrap().contains("held out")));
     child.kill().unwrap();
     child.wait().unwrap();
+    let finished = lab.path("killed/metrics.json");
+    assert!(!finished.exists(), "it was killed too late");
 
     succeed(program(&lab, "killed", &["--resume"]));
     assert_eq!(metrics(&lab, "killed"), metrics(&lab, "whole"));

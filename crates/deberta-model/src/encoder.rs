@@ -15,6 +15,7 @@ use crate::conv::ConvLayer;
 use crate::layer::DebertaLayer;
 use crate::ops::{self, DebertaBackend, FusedKind};
 use crate::padding::RealTokens;
+use crate::recompute::{Recording, Tape};
 use crate::relative_position::{RelativePositionConfig, RelativePositions};
 use crate::weight_init::{WeightInit, layer_norm};
 
@@ -89,15 +90,19 @@ impl Observe {
 }
 
 /// What all layers of one forward pass share.
+#[derive(Clone)]
 pub(crate) struct EncoderContext<B: Backend> {
     pub(crate) mask: AttentionMask<B>,
     /// The layers run on these tokens only; `None` if nothing is skipped.
     pub(crate) real: Option<RealTokens<B>>,
     /// Tokens of the longest sequence.
     longest: usize,
-    /// Normalised rows of the table; `None` also if what layers make of them is prepared.
-    live_rows: Option<Tensor<B, 2>>,
+    /// Normalised rows of the table, `[1, live, hidden]`; `None` also if what layers make of them is
+    /// prepared.
+    live_rows: Option<Tensor<B, 3>>,
     relative: Option<RelativePositions<B>>,
+    /// Where the layers leave what they are computed again from.
+    tape: Option<Tape<B>>,
 }
 
 impl<B: Backend> EncoderContext<B> {
@@ -106,6 +111,15 @@ impl<B: Backend> EncoderContext<B> {
         match &self.real {
             Some(real) => real.unpack(states),
             None => states,
+        }
+    }
+
+    /// The same without a tape, with other rows of the table.
+    pub(crate) fn map_rows(&self, change: impl FnOnce(Tensor<B, 3>) -> Tensor<B, 3>) -> Self {
+        Self {
+            live_rows: self.live_rows.clone().map(change),
+            tape: None,
+            ..self.clone()
         }
     }
 }
@@ -177,7 +191,7 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
             Some(real) => real.pack(embeddings),
             None => embeddings,
         };
-        let context = self.context(&embeddings, mask, real);
+        let context = self.context(&embeddings, mask, real, None);
         let states = self.run(embeddings, &context, self.layers.len(), observe, observer);
         context.unpack(states)
     }
@@ -189,7 +203,9 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         states: &Tensor<B, 3>,
         mask: AttentionMask<B>,
         real: Option<RealTokens<B>>,
+        tape: Option<&Tape<B>>,
     ) -> EncoderContext<B> {
+        let tape = tape.filter(|_| B::ad_enabled(&states.device()));
         let [_, seq_len, _] = states.dims();
         let longest = match &mask {
             AttentionMask::Sequences(sequences) => sequences.longest(),
@@ -204,9 +220,16 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
             longest,
             live_rows: match self.prepared::<B>() {
                 Some(_) => None,
-                None => relative.as_ref().and_then(|it| self.live_rows(it)),
+                None => relative.as_ref().and_then(|it| {
+                    let rows = self.live_rows(it)?.unsqueeze();
+                    Some(match tape {
+                        Some(tape) => tape.cut(rows),
+                        None => rows,
+                    })
+                }),
             },
             relative,
+            tape: tape.cloned(),
         }
     }
 
@@ -220,7 +243,13 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         observe: Observe,
         mut observer: impl FnMut(Observation<'_, B>),
     ) -> Tensor<B, 3> {
-        let mut states = embeddings.clone();
+        let (mut recording, mut states) = match &context.tape {
+            Some(tape) => {
+                let (recording, states) = Recording::start(tape, self, context, embeddings);
+                (Some(recording), states)
+            }
+            None => (None, embeddings),
+        };
         let show = |states: &Tensor<B, 3>, observer: &mut dyn FnMut(Observation<'_, B>)| {
             if observe.hidden_states {
                 observer(Observation::HiddenStates(&context.unpack(states.clone())));
@@ -228,23 +257,45 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         };
         show(&states, &mut observer);
         for (index, layer) in self.layers.iter().take(layers).enumerate() {
-            let keys = layer.keys(states.clone(), self.positions(index, layer, context));
-            let relative = context.relative.as_ref();
-            if observe.attentions {
-                let probs = layer.probabilities(states.clone(), &keys, relative, &context.mask);
-                observer(Observation::Attention(probs));
+            if observe.attentions || observe.score_terms {
+                let keys = layer.keys(states.clone(), self.positions(index, layer, context));
+                let relative = context.relative.as_ref();
+                if observe.attentions {
+                    let probs = layer.probabilities(states.clone(), &keys, relative, &context.mask);
+                    observer(Observation::Attention(probs));
+                }
+                if observe.score_terms {
+                    let terms = layer.score_terms(states.clone(), &keys, relative);
+                    observer(Observation::ScoreTerms(terms));
+                }
             }
-            if observe.score_terms {
-                let terms = layer.score_terms(states.clone(), &keys, relative);
-                observer(Observation::ScoreTerms(terms));
-            }
-            states = layer.forward(states, &keys, relative, &context.mask);
-            if let Some(conv) = self.conv.as_ref().filter(|_| index == 0) {
-                states = convolve(conv, embeddings.clone(), states, context);
-            }
+            states = match &mut recording {
+                Some(recording) => recording.layer(index, states),
+                None => self.layer(index, states, context),
+            };
             show(&states, &mut observer);
         }
+        if let Some(recording) = recording {
+            recording.finish();
+        }
         states
+    }
+
+    /// A layer, with the convolution beside the first, on `states` `[_, _, hidden]`.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        states: Tensor<B, 3>,
+        context: &EncoderContext<B>,
+    ) -> Tensor<B, 3> {
+        let layer = &self.layers[index];
+        let keys = layer.keys(states.clone(), self.positions(index, layer, context));
+        let relative = context.relative.as_ref();
+        let output = layer.forward(states.clone(), &keys, relative, &context.mask);
+        match self.conv.as_ref().filter(|_| index == 0) {
+            Some(conv) => convolve(conv, states, output, context),
+            None => output,
+        }
     }
 
     /// Applies the last layer `passes` times to queries at `positions` of their sequences, keys
@@ -286,10 +337,10 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
             Some(prepared) => prepared.get(index).map(|it| it.rows(relative.live.clone())),
             None => {
                 let attention = &layer.attention.self_attention;
-                context
-                    .live_rows
-                    .clone()
-                    .map(|rows| attention.project_positions(rows))
+                // A node for each layer: its gradients are added up before those of other layers,
+                // as they are where layers are computed again.
+                let rows = context.live_rows.clone()?.squeeze_dim(0);
+                Some(attention.project_positions(rows))
             }
         }
     }

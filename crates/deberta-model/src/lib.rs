@@ -34,6 +34,7 @@ pub mod ops;
 mod padding;
 pub mod precision;
 pub mod presets;
+pub mod recompute;
 pub mod relative_position;
 mod weight_init;
 
@@ -42,3 +43,4 @@ pub use heads::masked_lm::{DebertaForMaskedLm, MaskedLmInput};
 pub use hf_config::HfConfig;
 pub use model::{DebertaInput, DebertaModel, Tokens};
 pub use ops::{DebertaAutodiffBackend, DebertaBackend};
+pub use recompute::Tape;

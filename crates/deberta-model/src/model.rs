@@ -8,6 +8,7 @@ use crate::config::{ConfigError, DebertaConfig};
 use crate::embeddings::DebertaEmbeddings;
 use crate::encoder::{DebertaEncoder, EncoderContext, Observation, Observe};
 use crate::ops::DebertaBackend;
+use crate::recompute::Tape;
 use crate::weight_init::WeightInit;
 
 /// The DeBERTa encoder with its embeddings.
@@ -41,6 +42,9 @@ pub struct DebertaInput<B: Backend> {
     pub position_ids: Option<Tensor<B, 2, Int>>,
     /// Which keys each query may see.
     pub mask: AttentionMask<B>,
+    /// Gradient checkpointing: gradients then come from [`Tape::backward`]. `None` keeps what the
+    /// layers compute.
+    pub tape: Option<Tape<B>>,
 }
 
 impl<B: Backend> DebertaInput<B> {
@@ -60,6 +64,7 @@ impl<B: Backend> DebertaInput<B> {
             token_type_ids: None,
             position_ids: None,
             mask: AttentionMask::Full,
+            tape: None,
         }
     }
 
@@ -127,14 +132,19 @@ impl<B: DebertaBackend> DebertaModel<B> {
 
     /// As [`forward`](Self::forward), from the [sum](DebertaEmbeddings::sum) of the embeddings
     /// before their layer norm, `[batch, seq_len, hidden]`: what adversarial training perturbs.
-    pub fn forward_from_sum(&self, sum: Tensor<B, 3>, mask: AttentionMask<B>) -> Tensor<B, 3> {
+    pub fn forward_from_sum(
+        &self,
+        sum: Tensor<B, 3>,
+        mask: AttentionMask<B>,
+        tape: Option<&Tape<B>>,
+    ) -> Tensor<B, 3> {
         let (mask, real) = mask.skip_padding(self.encoder.kernel, sum.dtype());
         let sum = match &real {
             Some(real) => real.pack(sum),
             None => sum,
         };
         let embeddings = self.embeddings.finish(sum, mask.unseen_tokens());
-        let context = self.encoder.context(&embeddings, mask, real);
+        let context = self.encoder.context(&embeddings, mask, real, tape);
         self.encode(embeddings, &context, Observe::default(), |_| {})
     }
 
@@ -164,7 +174,8 @@ impl<B: DebertaBackend> DebertaModel<B> {
                 .forward(&real.pack_input(input, mask.clone())),
             None => self.embeddings.forward(input),
         };
-        let context = self.encoder.context(&embeddings, mask, real);
+        let tape = input.tape.as_ref();
+        let context = self.encoder.context(&embeddings, mask, real, tape);
         (embeddings, context)
     }
 

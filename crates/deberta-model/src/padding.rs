@@ -113,6 +113,7 @@ impl<B: Backend> RealTokens<B> {
                     .map_or_else(|| self.positions(), pack),
             ),
             mask,
+            tape: input.tape.clone(),
         }
     }
 }

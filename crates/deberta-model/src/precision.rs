@@ -37,12 +37,20 @@ struct Cast {
 
 impl<B: Backend> ModuleMapper<B> for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let (id, value, mapper) = param.consume();
-        let tracked = value.is_require_grad();
-        // A parameter is a leaf of the graph, so the conversion itself must not be tracked;
-        // `detach` would leave it so.
-        let value = value.set_require_grad(false).cast(self.dtype);
-        let value = value.set_require_grad(tracked);
-        Param::from_mapped_value(id, value, mapper)
+        cast_parameter(param, self.dtype)
     }
+}
+
+/// The parameter in a type that the device computes in.
+pub(crate) fn cast_parameter<B: Backend, const D: usize>(
+    param: Param<Tensor<B, D>>,
+    dtype: DType,
+) -> Param<Tensor<B, D>> {
+    let (id, value, mapper) = param.consume();
+    let tracked = value.is_require_grad();
+    // A parameter is a leaf of the graph, so the conversion itself must not be tracked; `detach`
+    // would leave it so.
+    let value = value.set_require_grad(false).cast(dtype);
+    let value = value.set_require_grad(tracked);
+    Param::from_mapped_value(id, value, mapper)
 }

@@ -7,6 +7,7 @@
 
 mod attention;
 mod completions;
+mod compute_type;
 mod convert;
 mod footprint;
 mod forward;

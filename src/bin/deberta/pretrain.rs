@@ -18,6 +18,8 @@ use deberta::pretrain::{self, PretrainJob, PretrainOutcome, Progress, RunOptions
 use deberta::train::run::{Display, stop_on_ctrl_c};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::compute_type::ComputeType;
+
 /// Pre-train a DeBERTa with the enhanced mask decoder from raw text.
 ///
 /// Without options: a small model on a built-in language, some minutes on two cores.
@@ -42,6 +44,13 @@ pub(crate) struct Args {
     /// Updates to make
     #[arg(long)]
     steps: Option<usize>,
+    /// Type to compute in; parameters stay in f32
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<ComputeType>,
+    /// Keep only the inputs of layers and compute them again in the backward pass: less memory, more
+    /// time
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Start from the settings in this file, such as the job.json of an earlier run
     #[arg(long)]
     config: Option<PathBuf>,
@@ -145,6 +154,10 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
     if let Some(steps) = args.steps {
         job.train.run.steps = steps;
     }
+    if let Some(precision) = args.precision {
+        job.train.run.precision = precision.into();
+    }
+    job.train.run.gradient_checkpointing |= args.gradient_checkpointing;
     for setting in &args.set {
         job = job.with_setting(setting)?;
     }

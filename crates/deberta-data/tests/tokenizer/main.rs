@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use deberta_data::tokenizer::{
-    SpecialTokens, Tokenize, Tokenizer, TokenizerError, TokenizerKind, TrainTokenizerConfig,
+    SequenceConfig, SpecialTokens, Tokenize, Tokenizer, TokenizerError, TokenizerKind,
+    TrainTokenizerConfig,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -364,6 +365,35 @@ fn training_is_deterministic_and_gives_debertas_layout() {
             .unwrap();
         let alone = one_core.install(|| train(kind));
         assert_eq!(alone.fingerprint(), tokenizer.fingerprint());
+    }
+}
+
+/// What transformers does with the saved file, which the same library runs there.
+#[test]
+fn others_place_the_markers_of_a_trained_tokenizer_as_we_do() {
+    for kind in [TokenizerKind::Unigram, TokenizerKind::ByteLevelBpe] {
+        let tokenizer = train(kind);
+        let dir = tempfile::tempdir().unwrap();
+        tokenizer.save(dir.path()).unwrap();
+        let theirs = tokenizers::Tokenizer::from_file(dir.path().join("tokenizer.json")).unwrap();
+        for (text, pair) in [
+            ("kano mi to.", None),
+            ("", None),
+            ("kano mi", Some("to, mi.")),
+        ] {
+            let first = tokenizer.encode(text).unwrap();
+            let second = pair.map(|pair| tokenizer.encode(pair).unwrap());
+            let ours = SequenceConfig::default()
+                .assemble(&tokenizer, &first, second.as_ref())
+                .unwrap();
+            let theirs = match pair {
+                Some(pair) => theirs.encode((text, pair), true),
+                None => theirs.encode(text, true),
+            };
+            let theirs = theirs.unwrap();
+            assert_eq!(theirs.get_ids(), ours.ids, "{kind:?}: {text}");
+            assert_eq!(theirs.get_type_ids(), ours.type_ids, "{kind:?}: {text}");
+        }
     }
 }
 

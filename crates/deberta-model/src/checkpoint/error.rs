@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
+use crate::precision::UnsupportedFloat;
 
 /// A checkpoint that could not be read into a network, or written.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum CheckpointError {
         /// What is wrong with it.
         source: ConfigError,
     },
+    /// The float type that was asked for is not to be had.
+    #[error(transparent)]
+    Float(#[from] UnsupportedFloat),
     /// The weights are not a safetensors file.
     #[error("{} is not a valid safetensors file: {source}", path.display())]
     Safetensors {

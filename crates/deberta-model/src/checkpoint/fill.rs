@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Element, Tensor};
+use burn::tensor::{DType, Element, Tensor};
 
 use super::error::CheckpointError;
 use super::floats::FloatType;
@@ -15,6 +15,7 @@ use super::names::{ENCODER, POSITION_TABLE, from_hub, to_hub_file};
 use super::options::{LoadOptions, LoadReport};
 use super::weights::{Source, Weights, head_of};
 use crate::config::{AbsolutePositions, DebertaConfig};
+use crate::precision::{self, UnsupportedFloat};
 
 /// Path of a parameter in a module, in the names that all our modules share.
 #[derive(Default)]
@@ -197,7 +198,11 @@ pub(super) fn fill<B: Backend, M: Module<B>>(
     let mut filler = Filler {
         path: ModulePath::default(),
         sources: plan.sources,
-        float: FloatType::from_dtype(B::FloatElem::dtype()).unwrap_or_default(),
+        float: match options.dtype {
+            Some(dtype) => FloatType::from_dtype(dtype).ok_or(UnsupportedFloat { dtype })?,
+            None => FloatType::from_dtype(B::FloatElem::dtype()).unwrap_or_default(),
+        },
+        dtype: options.dtype,
         problem: None,
     };
     let model = model.map(&mut filler);
@@ -211,6 +216,8 @@ struct Filler {
     path: ModulePath,
     sources: BTreeMap<String, Source>,
     float: FloatType,
+    /// Given by the caller, so that the device may lack it.
+    dtype: Option<DType>,
     /// The first one; what follows is not read.
     problem: Option<CheckpointError>,
 }
@@ -226,8 +233,19 @@ impl<B: Backend> ModuleMapper<B> for Filler {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
         let source = self.sources.remove(&self.path.full_name());
-        let Some(source) = source.filter(|_| self.problem.is_none()) else {
+        if let Some(dtype) = self.dtype.filter(|_| self.problem.is_none())
+            && !B::supports_dtype(&param.lazy_device(), dtype)
+        {
+            self.problem = Some(UnsupportedFloat { dtype }.into());
+        }
+        if self.problem.is_some() {
             return param;
+        }
+        let Some(source) = source else {
+            return match self.dtype {
+                Some(dtype) => precision::cast_parameter(param, dtype),
+                None => param,
+            };
         };
         match source.data(self.float, self.path.is_transposed()) {
             Ok(data) => {

@@ -1,5 +1,7 @@
 //! How to load a checkpoint, and what came of it.
 
+use burn::tensor::DType;
+
 use crate::config::DebertaConfig;
 use crate::heads::HeadConfig;
 use crate::hf_config::RtdPart;
@@ -37,6 +39,7 @@ pub struct LoadOptions {
     pub(super) may_remain: Vec<String>,
     pub(super) fresh: Vec<String>,
     pub(super) seed: u64,
+    pub(super) dtype: Option<DType>,
 }
 
 impl LoadOptions {
@@ -78,6 +81,13 @@ impl LoadOptions {
     /// Tensors that are left aside if the network has no use for them.
     pub fn allow_unexpected(mut self, prefix: impl Into<String>) -> Self {
         self.may_remain.push(prefix.into());
+        self
+    }
+
+    /// Float type of the parameters, whatever that of the file; the backend's own by default. See
+    /// [`precision`](crate::precision) for what a network computes in it.
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = Some(dtype);
         self
     }
 

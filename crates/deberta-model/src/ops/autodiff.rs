@@ -112,6 +112,8 @@ fn track<B: DebertaBackend, C: CheckpointStrategy, const N: usize>(
     inputs: Vec<FloatTensor<Autodiff<B, C>>>,
 ) -> FloatTensor<Autodiff<B, C>> {
     let nodes = std::array::from_fn(|index| inputs[index].node.clone());
+    // Until the step is registered: a backward pass on another thread frees what nothing refers to.
+    let _alive: Vec<_> = inputs.iter().map(|input| input.rc.clone()).collect();
     let inputs: Vec<_> = inputs.into_iter().map(|input| input.primitive).collect();
     let output = B::fused(&call, &inputs);
     let step = Backward::<B, N>::prepare::<C>(FusedStep, nodes);

@@ -146,7 +146,7 @@ fn check_values<B: DebertaBackend>() {
         assert_equal("forward", &real_rows(&states, true), &expected);
 
         let sum = model.embeddings.sum(&input(&config, skipped()));
-        let states = model.forward_from_sum(sum, skipped());
+        let states = model.forward_from_sum(sum, skipped(), None);
         assert_equal("from the sum", &real_rows(&states, true), &expected);
 
         let embeddings = model.embeddings.forward(&input(&config, skipped()));

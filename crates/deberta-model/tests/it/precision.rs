@@ -3,7 +3,10 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
-use deberta_model::checkpoint::{Compatibility, load_masked_lm, load_model, load_task_model};
+use deberta_model::checkpoint::{
+    Compatibility, LoadOptions, hub_tensors, load_masked_lm, load_model, load_task_model,
+    load_task_model_with,
+};
 use deberta_model::heads::classification::DebertaForSequenceClassification;
 use deberta_model::heads::losses::classification_loss;
 use deberta_model::heads::masked_lm::{MaskedTokens, masked_lm_loss};
@@ -46,6 +49,47 @@ fn a_type_that_the_backend_lacks_is_an_error() {
         "the backend does not compute in BF16 on this device"
     );
     assert!(precision::cast(model, DType::I32, &device).is_err());
+}
+
+/// What the file has and what is drawn at random.
+#[test]
+fn a_checkpoint_loads_straight_into_a_half_type() {
+    type B = burn::backend::Flex;
+    type M = DebertaForSequenceClassification<B>;
+    let device = Default::default();
+    let dir = fixture_dir("hf/v3_seqcls");
+    let options = LoadOptions::new().start_fresh("classifier.").seed(3);
+    let full = load_task_model_with::<B, M>(&dir, &options, &device).unwrap();
+    for dtype in [DType::F16, DType::BF16, DType::F32] {
+        let options = options.clone().dtype(dtype);
+        let loaded = load_task_model_with::<B, M>(&dir, &options, &device).unwrap();
+        let cast = precision::cast(full.model.clone(), dtype, &device).unwrap();
+        let tensors = hub_tensors::<B, _>(&loaded.model, &loaded.config).unwrap();
+        let expected = hub_tensors::<B, _>(&cast, &full.config).unwrap();
+        assert!(tensors.len() > 30 && tensors.len() == expected.len());
+        for ((name, data), (expected_name, expected)) in tensors.iter().zip(&expected) {
+            assert_eq!((name, data.dtype), (expected_name, dtype));
+            assert_eq!(data.bytes, expected.bytes, "{name}");
+        }
+    }
+}
+
+#[test]
+fn loading_into_a_type_that_the_backend_lacks_is_an_error() {
+    type B = burn::backend::NdArray;
+    let dir = fixture_dir("hf/v3_seqcls");
+    for dtype in [DType::BF16, DType::I32] {
+        let options = LoadOptions::new().dtype(dtype);
+        let loaded = load_task_model_with::<B, DebertaForSequenceClassification<B>>(
+            &dir,
+            &options,
+            &Default::default(),
+        );
+        assert_eq!(
+            loaded.unwrap_err().to_string(),
+            format!("the backend does not compute in {dtype:?} on this device")
+        );
+    }
 }
 
 /// Root mean square of the differences among real tokens, relative to that of the exact values.

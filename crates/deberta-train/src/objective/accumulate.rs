@@ -7,25 +7,30 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{DType, Tensor, backend::AutodiffBackend};
 use burn::train::TrainOutput;
 
+use deberta_model::{DebertaAutodiffBackend, Tape};
+
 use super::{Step, StepSums};
 
 /// Adds up gradients and sums over the micro-batches of a step.
 ///
 /// - `parameters`: what is updated
 /// - `network`: what computes, the same or its copy in another type
+/// - `recompute`: whether layers are computed again in the backward pass
 /// - `forward`: the share of a micro-batch in the loss of the step, `[1]`, and what to report;
 ///   `None` if the batch has no target
-pub(super) fn accumulate<B: AutodiffBackend, M: AutodiffModule<B>, T>(
+pub(super) fn accumulate<B: DebertaAutodiffBackend, M: AutodiffModule<B>, T>(
     parameters: &M,
     network: &M,
     step: &Step<T>,
+    recompute: bool,
     device: &B::Device,
-    forward: impl Fn(&T) -> Option<(Tensor<B, 1>, StepSums<B>)>,
+    forward: impl Fn(&T, Option<&Tape<B>>) -> Option<(Tensor<B, 1>, StepSums<B>)>,
 ) -> TrainOutput<StepSums<B::InnerBackend>> {
     let mut accumulator = GradientsAccumulator::<M>::new();
     let mut sums: Option<StepSums<B::InnerBackend>> = None;
     for batch in &step.micro_batches {
-        let Some((loss, batch_sums)) = forward(batch) else {
+        let tape = recompute.then(Tape::default);
+        let Some((loss, batch_sums)) = forward(batch, tape.as_ref()) else {
             continue;
         };
         let batch_sums = batch_sums.inner();
@@ -33,14 +38,37 @@ pub(super) fn accumulate<B: AutodiffBackend, M: AutodiffModule<B>, T>(
             None => batch_sums,
             Some(sums) => sums.merge(batch_sums),
         });
-        let grads = loss.mul_scalar(step.loss_scale).backward();
-        let grads = GradientsParams::from_grads(grads, network);
+        let parts = backward(loss.mul_scalar(step.loss_scale), tape.as_ref());
+        let grads = add_up(parts, network);
         accumulator.accumulate(parameters, restore(parameters, grads, step.loss_scale));
     }
     TrainOutput {
         grads: accumulator.grads(),
         item: sums.unwrap_or_else(|| StepSums::empty(device, DType::F32)),
     }
+}
+
+/// The parts of the gradients of a loss `[1]`: one without a tape, one per layer and more with it.
+pub(super) fn backward<B: DebertaAutodiffBackend>(
+    loss: Tensor<B, 1>,
+    tape: Option<&Tape<B>>,
+) -> Vec<B::Gradients> {
+    match tape {
+        Some(tape) => tape.backward(loss),
+        None => vec![loss.backward()],
+    }
+}
+
+/// Gradients of a network from their parts.
+fn add_up<B: AutodiffBackend, M: AutodiffModule<B>>(
+    parts: Vec<B::Gradients>,
+    network: &M,
+) -> GradientsParams {
+    let mut sum = GradientsAccumulator::<M>::new();
+    for part in parts {
+        sum.accumulate(network, GradientsParams::from_grads(part, network));
+    }
+    sum.grads()
 }
 
 impl<B: AutodiffBackend> StepSums<B> {

@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use deberta_model::heads::masked_lm::{MaskedTokens, token_losses};
-use deberta_model::{DebertaAutodiffBackend, DebertaBackend, DebertaForMaskedLm, MaskedLmInput};
+use deberta_model::{
+    DebertaAutodiffBackend, DebertaBackend, DebertaForMaskedLm, DebertaInput, MaskedLmInput, Tape,
+};
 
 use super::accumulate::accumulate;
 use super::batch::sequences;
@@ -28,6 +30,7 @@ pub struct MlmObjective<B: Backend> {
     pub model: DebertaForMaskedLm<B>,
     #[module(skip)]
     precision: Precision,
+    recompute: bool,
 }
 
 /// The micro-batches of one update of a masked language model.
@@ -39,12 +42,19 @@ impl<B: DebertaBackend> MlmObjective<B> {
         Self {
             model,
             precision: Precision::Full,
+            recompute: false,
         }
     }
 
     /// Computes in `precision`; the parameters keep their type.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// Keeps only the inputs of layers and [computes them again](deberta_model::recompute) in the
+    /// backward pass.
+    pub fn with_gradient_checkpointing(self, recompute: bool) -> Self {
+        Self { recompute, ..self }
     }
 
     fn device(&self) -> B::Device {
@@ -58,6 +68,7 @@ impl<B: DebertaBackend> MlmObjective<B> {
 fn forward<B: DebertaBackend>(
     model: &DebertaForMaskedLm<B>,
     batch: &MlmBatch,
+    tape: Option<&Tape<B>>,
     device: &B::Device,
 ) -> Option<(Tensor<B, 1>, StepSums<B>)> {
     let masked = masked_tokens(batch);
@@ -67,7 +78,7 @@ fn forward<B: DebertaBackend>(
     let labels = batch.labels.concat();
     let labels = Tensor::from_data(TensorData::from(labels.as_slice()), device);
 
-    let logits = model.forward(input(batch, device));
+    let logits = model.forward(input(batch, tape, device));
     let predictions = logits.clone().detach().argmax(1).squeeze_dim::<1>(1);
     let loss_sum = token_losses(logits, labels.clone()).sum();
     let sums = StepSums {
@@ -93,10 +104,11 @@ impl<B: DebertaAutodiffBackend> TrainStep for MlmObjective<B> {
         let device = self.device();
         let total: usize = step.micro_batches.iter().map(masked_tokens).sum();
         let model = self.precision.compute_copy(&self.model, &device);
-        accumulate(&self.model, &model, &step, &device, |batch| {
-            let (loss_sum, sums) = forward(&model, batch, &device)?;
+        let share = |batch: &MlmBatch, tape: Option<&Tape<B>>| {
+            let (loss_sum, sums) = forward(&model, batch, tape, &device)?;
             Some((loss_sum.div_scalar(total as f64), sums))
-        })
+        };
+        accumulate(&self.model, &model, &step, self.recompute, &device, share)
     }
 }
 
@@ -107,7 +119,7 @@ impl<B: DebertaBackend> InferenceStep for MlmObjective<B> {
     fn step(&self, batch: MlmBatch) -> StepSums<B> {
         let device = self.device();
         let model = self.precision.compute_copy(&self.model, &device);
-        match forward(&model, &batch, &device) {
+        match forward(&model, &batch, None, &device) {
             None => StepSums::empty(&device, DType::F32),
             Some((_, sums)) => sums,
         }
@@ -124,9 +136,16 @@ fn masked_tokens(batch: &MlmBatch) -> usize {
 }
 
 /// Copies a batch to the device.
-fn input<B: Backend>(batch: &MlmBatch, device: &B::Device) -> MaskedLmInput<B> {
+fn input<B: Backend>(
+    batch: &MlmBatch,
+    tape: Option<&Tape<B>>,
+    device: &B::Device,
+) -> MaskedLmInput<B> {
     MaskedLmInput {
-        tokens: sequences(&batch.input_ids, &batch.lengths, batch.seq_len, device),
+        tokens: DebertaInput {
+            tape: tape.cloned(),
+            ..sequences(&batch.input_ids, &batch.lengths, batch.seq_len, device)
+        },
         masked: MaskedTokens::new(&batch.masked_positions, batch.seq_len, device),
     }
 }
@@ -227,6 +246,19 @@ mod tests {
         assert_eq!(parts_tally.correct, whole_tally.correct);
     }
 
+    /// Also where micro-batches and layers are both added up.
+    #[test]
+    fn gradient_checkpointing_changes_no_gradient() {
+        let plain = objective();
+        let micro_batches = || vec![batch(0..3), batch(3..8)];
+        let (expected, tally) = gradients(&plain, micro_batches());
+        let checkpointing = plain.with_gradient_checkpointing(true);
+        let (actual, recomputed_tally) = gradients(&checkpointing, micro_batches());
+        assert!(expected.iter().any(|it| it.abs() > 1e-2));
+        assert!(actual == expected, "to the bit");
+        assert_eq!(recomputed_tally.loss_sum, tally.loss_sum);
+    }
+
     #[test]
     fn the_loss_is_the_cross_entropy_of_the_masked_tokens() {
         let objective = objective();
@@ -234,7 +266,7 @@ mod tests {
         let device = Default::default();
         let logits = objective
             .model
-            .forward(input::<B>(&batch, &device))
+            .forward(input::<B>(&batch, None, &device))
             .into_data();
         let logits: Vec<f64> = logits.iter::<f64>().collect();
 

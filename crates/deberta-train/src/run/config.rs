@@ -112,6 +112,9 @@ pub struct RunConfig {
     pub bucket_batches: usize,
     /// Type to compute in; parameters keep theirs. Default: full
     pub precision: Precision,
+    /// Keep only the inputs of layers and compute them again in the backward pass: a fraction of the
+    /// memory for a third more time. Default: false
+    pub gradient_checkpointing: bool,
 }
 
 impl Default for RunConfig {
@@ -128,6 +131,7 @@ impl Default for RunConfig {
             patience: None,
             bucket_batches: 0,
             precision: Precision::Full,
+            gradient_checkpointing: false,
         }
     }
 }

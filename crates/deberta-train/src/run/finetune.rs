@@ -73,6 +73,7 @@ impl FinetuneConfig {
             loss: self.loss.clone(),
             sift: self.sift.clone(),
             precision: self.run.precision,
+            gradient_checkpointing: self.run.gradient_checkpointing,
             ..TaskSettings::new(&self.head, rows)
         }
     }

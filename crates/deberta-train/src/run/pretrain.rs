@@ -81,7 +81,9 @@ pub fn pretrain_from<B: DebertaAutodiffBackend>(
         options,
         device,
     };
-    let objective = MlmObjective::new(model).with_precision(config.run.precision);
+    let objective = MlmObjective::new(model)
+        .with_precision(config.run.precision)
+        .with_gradient_checkpointing(config.run.gradient_checkpointing);
     let (objective, report) = launch.run(objective)?;
     Ok(Pretrained {
         model: objective.model,

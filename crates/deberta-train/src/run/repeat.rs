@@ -1,5 +1,6 @@
 //! Many runs: several seeds, and folds for predictions of examples that were not trained on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -132,8 +133,11 @@ pub struct CrossValidation {
     pub examples: Arc<dyn ExampleSource<TaskBatch>>,
     /// Metrics of any of them.
     pub metrics: Arc<dyn TaskMetrics>,
-    /// Number of folds, from 2 to the number of examples.
+    /// Number of folds, from 2 to the number of examples or groups.
     pub folds: usize,
+    /// Group of each example; those of a group are never apart, such as windows over one text. `None`
+    /// for each on its own.
+    pub groups: Option<Vec<usize>>,
 }
 
 /// Predictions for every example by a model that was not trained on it.
@@ -150,13 +154,30 @@ pub struct OutOfFold {
 impl CrossValidation {
     /// Examples of each fold, a random split that belongs to the seed.
     fn split(&self, seed: u64) -> Vec<Vec<usize>> {
-        let len = self.examples.len();
-        let order = EpochOrder::new(len, seed, 0);
-        let mut folds = vec![Vec::new(); self.folds];
-        for position in 0..len {
-            folds[position % self.folds].push(order.example(position));
+        let members = self.members();
+        let order = EpochOrder::new(members.len(), seed, 0);
+        let mut folds: Vec<Vec<usize>> = vec![Vec::new(); self.folds];
+        for position in 0..members.len() {
+            // The smallest so far, the first of several.
+            if let Some(fold) = folds.iter_mut().min_by_key(|fold| fold.len()) {
+                fold.extend(&members[order.example(position)]);
+            }
         }
         folds
+    }
+
+    /// Examples of each group.
+    fn members(&self) -> Vec<Vec<usize>> {
+        let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for example in 0..self.examples.len() {
+            let groups = self.groups.as_ref();
+            let group = groups.and_then(|it| it.get(example).copied());
+            members
+                .entry(group.unwrap_or(example))
+                .or_default()
+                .push(example);
+        }
+        members.into_values().collect()
     }
 
     /// Trains on all folds but one, evaluates on that.
@@ -200,11 +221,11 @@ where
     B: DebertaAutodiffBackend,
     M: TrainableNetwork<B>,
 {
-    if !(2..=validation.examples.len()).contains(&validation.folds) {
+    if !(2..=validation.members().len()).contains(&validation.folds) {
         return Err(TrainError::Setting {
             field: "folds",
             value: validation.folds.to_string(),
-            expected: "from 2 to the number of examples",
+            expected: "from 2 to the number of examples, or of groups of them",
         });
     }
     let folds = validation.split(config.run.seed);
@@ -263,6 +284,57 @@ impl ExampleSource<TaskBatch> for Subset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Nothing but a number of examples.
+    struct Blank(usize);
+
+    impl ExampleSource<TaskBatch> for Blank {
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn tokens(&self, _: usize) -> usize {
+            1
+        }
+
+        fn batch(&self, _: &[ExampleId]) -> Result<TaskBatch, SourceError> {
+            Err("there is nothing in it".into())
+        }
+    }
+
+    struct NoMetrics;
+
+    impl TaskMetrics for NoMetrics {
+        fn names(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn score(&self, _: &[ExampleLogits]) -> Result<Scores, SourceError> {
+            Ok(Scores::new())
+        }
+    }
+
+    #[test]
+    fn a_group_is_in_one_fold_and_folds_are_of_like_size() {
+        // Groups of one to four examples, which do not stand together.
+        let groups: Vec<usize> = (0..60).map(|it| it * it % 23).collect();
+        let validation = CrossValidation {
+            examples: Arc::new(Blank(60)),
+            metrics: Arc::new(NoMetrics),
+            folds: 4,
+            groups: Some(groups.clone()),
+        };
+        let folds = validation.split(5);
+        let mut all: Vec<usize> = folds.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..60).collect::<Vec<_>>());
+        for group in 0..23 {
+            let holds = |fold: &&Vec<usize>| fold.iter().any(|it| groups[*it] == group);
+            assert!(folds.iter().filter(holds).count() <= 1);
+        }
+        assert!(folds.iter().all(|fold| (10..=20).contains(&fold.len())));
+        assert_ne!(validation.split(6), folds);
+    }
 
     #[test]
     fn seeds_are_summed_up_by_mean_and_deviation() {

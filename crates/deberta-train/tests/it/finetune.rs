@@ -192,6 +192,7 @@ fn every_example_is_predicted_by_a_model_that_did_not_see_it() {
         metrics: accuracy(&examples),
         examples: Arc::new(examples),
         folds: 3,
+        groups: None,
     };
     let result = cross_validate::<TestBackend, _>(
         &config,

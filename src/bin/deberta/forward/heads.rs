@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
-use burn::module::Module;
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
-use deberta::model::checkpoint::{Compatibility, load_masked_lm, load_model, load_task_model};
+use deberta::model::checkpoint::{
+    Compatibility, LoadOptions, load_masked_lm_with, load_model_with, load_task_model_with,
+};
 use deberta::model::encoder::{Observation, Observe};
 use deberta::model::heads::classification::{
     DebertaForMultipleChoice, DebertaForSequenceClassification,
@@ -22,7 +23,7 @@ use deberta::model::heads::token_classification::{
     DebertaForEntityRecognition, DebertaForTokenClassification,
 };
 use deberta::model::heads::{HeadConfig, ProblemType, TaskModel};
-use deberta::model::{DebertaBackend, DebertaConfig, DebertaModel, MaskedLmInput, precision};
+use deberta::model::{DebertaBackend, DebertaConfig, DebertaModel, MaskedLmInput};
 
 use super::inputs::{Batch, Inputs};
 use super::{Args, Outputs};
@@ -76,28 +77,31 @@ struct Run<'a, D> {
 }
 
 impl<D> Run<'_, D> {
+    /// f32 is what the backend takes by itself.
+    fn options(&self) -> LoadOptions {
+        let options = LoadOptions::new().compatibility(self.args.compatibility());
+        match self.dtype {
+            DType::F32 => options,
+            dtype => options.dtype(dtype),
+        }
+    }
+
     fn load<B, M>(&self) -> Result<(M, Batch<B>, HeadConfig)>
     where
         B: DebertaBackend<Device = D>,
         M: TaskModel<B>,
     {
-        let (model, config, head): (M, _, _) =
-            load_task_model(self.dir, self.args.compatibility(), self.device)?;
-        let (model, batch) = self.prepare(model, &config)?;
-        Ok((model, batch, head))
+        let loaded = load_task_model_with::<B, M>(self.dir, &self.options(), self.device)?;
+        let batch = self.batch(&loaded.config)?;
+        let head = loaded.head.context("the checkpoint has no head")?;
+        Ok((loaded.model, batch, head))
     }
 
-    fn prepare<B, M>(&self, model: M, config: &DebertaConfig) -> Result<(M, Batch<B>)>
+    fn batch<B>(&self, config: &DebertaConfig) -> Result<Batch<B>>
     where
         B: DebertaBackend<Device = D>,
-        M: Module<B>,
     {
-        let model = match self.dtype {
-            DType::F32 => model,
-            dtype => precision::cast(model, dtype, self.device)?,
-        };
-        let batch = self.inputs.batch(config, self.dtype, self.device)?;
-        Ok((model, batch))
+        self.inputs.batch(config, self.dtype, self.device)
     }
 
     /// The last hidden state `[batch, seq_len, hidden]`, and the inner ones asked for.
@@ -137,16 +141,16 @@ impl<D> Run<'_, D> {
     }
 
     fn encoder<B: DebertaBackend<Device = D>>(&self) -> Result<Outputs> {
-        let (model, config) = load_model::<B>(self.dir, self.args.compatibility(), self.device)?;
-        let (model, batch) = self.prepare(model, &config)?;
-        Ok(self.states(&model, &batch, true).1)
+        let loaded = load_model_with::<B>(self.dir, &self.options(), self.device)?;
+        let batch = self.batch(&loaded.config)?;
+        Ok(self.states(&loaded.model, &batch, true).1)
     }
 
     /// Logits `[batch, seq_len, vocab]`, zero at padding; the loss at the tokens with a label.
     fn masked_lm<B: DebertaBackend<Device = D>>(&self) -> Result<Outputs> {
-        let compatibility = self.args.compatibility();
-        let (model, config) = load_masked_lm::<B>(self.dir, compatibility, self.device)?;
-        let (model, batch) = self.prepare(model, &config)?;
+        let loaded = load_masked_lm_with::<B>(self.dir, &self.options(), self.device)?;
+        let (model, config) = (loaded.model, loaded.config);
+        let batch = self.batch(&config)?;
         let [rows, seq_len] = batch.input.dims();
         ensure!(batch.shape.len() == 2, "expected one text per row");
         let limit = config.max_position_embeddings;
@@ -188,7 +192,7 @@ impl<D> Run<'_, D> {
             self.inputs
                 .ints_in("labels", &batch.shape, IGNORED..config.vocab_size as i64)?;
         if let Some(labels) = labels {
-            let lowest = match compatibility {
+            let lowest = match self.args.compatibility() {
                 // Microsoft marks tokens without a label by the padding id.
                 Compatibility::Microsoft => 1,
                 Compatibility::HuggingFace => 0,

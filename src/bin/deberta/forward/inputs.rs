@@ -141,6 +141,7 @@ impl Inputs {
             token_type_ids: table("token_type_ids", config.type_vocab_size)?,
             position_ids: table("position_ids", config.max_position_embeddings)?,
             mask,
+            tape: None,
         };
         Ok(Batch { input, shape, real })
     }

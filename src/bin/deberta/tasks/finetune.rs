@@ -9,6 +9,7 @@ use deberta::finetune::{self, FinetuneJob, FinetuneOutcome, RunOptions, SetOutco
 use deberta::train::run::{Display, stop_on_ctrl_c};
 
 use super::args::{TaskArgs, Watcher};
+use crate::compute_type::ComputeType;
 
 /// Fine-tune a model on a task, published or your own.
 ///
@@ -51,6 +52,23 @@ pub(crate) struct Args {
     /// Runs with the seeds 1, 2, …
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
+    /// Train on all but one of so many parts of the training examples, in turn, and predict the part
+    /// left out: metrics and predictions of all examples, no model
+    #[arg(long, value_name = "K")]
+    folds: Option<usize>,
+    /// `balanced` to weigh classes by how rare they are in training, or a weight for each label
+    #[arg(long, value_name = "WEIGHTS", value_parser = ClassWeights::parse)]
+    class_weights: Option<ClassWeights>,
+    /// Part of each target that is spread over all classes, such as 0.1
+    #[arg(long, value_name = "PART")]
+    label_smoothing: Option<f64>,
+    /// Type to compute in; parameters stay in f32
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<ComputeType>,
+    /// Keep only the inputs of layers and compute them again in the backward pass: less memory, more
+    /// time
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Passes over the training examples
     #[arg(long)]
     epochs: Option<f64>,
@@ -81,6 +99,25 @@ pub(crate) struct Args {
     /// Progress lines even on a terminal
     #[arg(long)]
     plain: bool,
+}
+
+/// How classes are weighed.
+#[derive(Debug, Clone, PartialEq)]
+enum ClassWeights {
+    Balanced,
+    Each(Vec<f64>),
+}
+
+impl ClassWeights {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "balanced" {
+            return Ok(Self::Balanced);
+        }
+        let weights = text.split(',').map(|it| it.trim().parse());
+        let weights: Result<Vec<f64>, _> = weights.collect();
+        let expected = "expected `balanced` or numbers with commas between them";
+        weights.map(Self::Each).map_err(|_| expected.to_owned())
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -162,6 +199,9 @@ fn apply_training(args: &Args, job: &mut FinetuneJob) {
     if let Some(seeds) = args.seeds {
         job.seeds = (1..=seeds).collect();
     }
+    if args.folds.is_some() {
+        job.folds = args.folds;
+    }
     if let Some(max_length) = args.max_length {
         job.text.max_length = max_length;
     }
@@ -169,6 +209,18 @@ fn apply_training(args: &Args, job: &mut FinetuneJob) {
     if args.sift {
         train.sift.get_or_insert_default();
     }
+    match &args.class_weights {
+        None => {}
+        Some(ClassWeights::Balanced) => train.balanced_classes = true,
+        Some(ClassWeights::Each(weights)) => train.loss.class_weights = Some(weights.clone()),
+    }
+    if let Some(part) = args.label_smoothing {
+        train.loss.label_smoothing = part;
+    }
+    if let Some(precision) = args.precision {
+        train.run.precision = precision.into();
+    }
+    train.run.gradient_checkpointing |= args.gradient_checkpointing;
     if args.epochs.is_some() {
         train.epochs = args.epochs;
     }
@@ -198,10 +250,17 @@ fn summarise(outcome: &FinetuneOutcome, out: &Path) {
         println!("\nmodel:   {}", model.display());
         println!("report:  {}", report.display());
     }
+    for (fold, scores) in outcome.folds.iter().enumerate() {
+        let scores = scores
+            .iter()
+            .map(|(name, value)| format!("{name} {value:.4}"));
+        println!("fold {fold}: {}", scores.collect::<Vec<_>>().join(", "));
+    }
     if !outcome.completed {
-        let step = outcome.reports.last().map_or(0, |it| it.state.step);
+        let step = outcome.reports.last().map(|it| it.state.step);
+        let place = step.map_or_else(String::new, |step| format!(" at step {step}"));
         println!(
-            "\nstopped at step {step}: continue with --out {} --resume",
+            "\nstopped{place}: continue with --out {} --resume",
             out.display()
         );
     }

@@ -67,10 +67,11 @@ impl Tokenizer {
         config: &TrainTokenizerConfig,
         lines: impl Iterator<Item = String>,
     ) -> Result<Self, TokenizerError> {
-        let file = match config.kind {
+        let mut file = match config.kind {
             TokenizerKind::Unigram => train_unigram(config.vocab_size, lines)?,
             TokenizerKind::ByteLevelBpe => bpe::train(config.vocab_size, lines)?,
         };
+        file["post_processor"] = markers();
         let files = TokenizerFiles::Json {
             json: format!("{file:#}\n").into_bytes(),
         };
@@ -116,6 +117,25 @@ fn train_unigram(
     file["model"] =
         json!({ "type": "Unigram", "unk_id": 3, "vocab": vocab, "byte_fallback": false });
     Ok(file)
+}
+
+/// The `post_processor` section: `[CLS] A [SEP]` and `[CLS] A [SEP] B [SEP]`, as published. This
+/// library places the markers itself; others read it here.
+fn markers() -> Value {
+    let [_, cls, sep, _] = FIRST_SPECIALS;
+    let special = |name: &str, part: usize| json!({"SpecialToken": {"id": name, "type_id": part}});
+    let text = |name: &str, part: usize| json!({"Sequence": {"id": name, "type_id": part}});
+    let (start, end) = (special(cls, 0), special(sep, 0));
+    let describe = |name: &str| {
+        let id = FIRST_SPECIALS.iter().position(|it| *it == name);
+        json!({"id": name, "ids": [id], "tokens": [name]})
+    };
+    json!({
+        "type": "TemplateProcessing",
+        "single": [start, text("A", 0), end],
+        "pair": [start, text("A", 0), end, text("B", 1), special(sep, 1)],
+        "special_tokens": { cls: describe(cls), sep: describe(sep) },
+    })
 }
 
 /// The `added_tokens` section: the five special pieces. Where spaces belong to words, a mask takes

@@ -2,10 +2,14 @@
 
 use burn::tensor::{DType, Distribution, Tensor};
 use deberta_model::heads::ProblemType;
-use deberta_model::{DebertaAutodiffBackend, DebertaBackend, DebertaInput, DebertaModel, Tokens};
+use deberta_model::recompute::gradient;
+use deberta_model::{
+    DebertaAutodiffBackend, DebertaBackend, DebertaInput, DebertaModel, Tape, Tokens,
+};
 
 use super::divergence::ascent;
 use super::{Ball, BallNorm, Perturbed, SiftConfig};
+use crate::objective::accumulate::backward;
 
 /// Epsilon of the layer norm without affine part.
 const NORM_EPSILON: f64 = 1e-7;
@@ -40,12 +44,14 @@ impl<B: DebertaBackend> Branch<B> {
         &self,
         encoder: &DebertaModel<B>,
         normalized: Tensor<B, 3>,
+        tape: Option<&Tape<B>>,
     ) -> Tensor<B, 3> {
         let input = self.input.clone();
         match self.perturbed {
-            Perturbed::Sum => encoder.forward_from_sum(normalized, input.mask),
+            Perturbed::Sum => encoder.forward_from_sum(normalized, input.mask, tape),
             Perturbed::Words => encoder.forward(DebertaInput {
                 tokens: Tokens::Vectors(normalized),
+                tape: tape.cloned(),
                 ..input
             }),
         }
@@ -79,6 +85,8 @@ pub(in crate::objective) struct Ascend<'a, B: DebertaAutodiffBackend> {
     pub(in crate::objective) clean: &'a Tensor<B, 2>,
     /// 0 for rows of padding, `[rows]`; `None` if there are none.
     pub(in crate::objective) real: Option<Tensor<B, 1>>,
+    /// Whether layers are computed again in the backward pass.
+    pub(in crate::objective) recompute: bool,
 }
 
 impl<B: DebertaAutodiffBackend> Ascend<'_, B> {
@@ -119,13 +127,14 @@ impl<B: DebertaAutodiffBackend> Ascend<'_, B> {
 pub(in crate::objective) fn perturb<B: DebertaAutodiffBackend>(
     ascend: &Ascend<'_, B>,
     start: Option<Tensor<B::InnerBackend, 3>>,
-    logits: impl Fn(Tensor<B, 3>) -> Tensor<B, 2>,
+    logits: impl Fn(Tensor<B, 3>, Option<&Tape<B>>) -> Tensor<B, 2>,
 ) -> Tensor<B, 3> {
     let mut delta = start.unwrap_or_else(|| ascend.start());
     let clean = ascend.clean.clone().detach();
     for _ in 0..ascend.sift.steps {
         let leaf = Tensor::<B, 3>::from_inner(delta.clone()).require_grad();
-        let perturbed = logits(ascend.moved(leaf.clone()));
+        let tape = ascend.recompute.then(Tape::default);
+        let perturbed = logits(ascend.moved(leaf.clone()), tape.as_ref());
         let real = ascend.real.clone();
         let height = ascent(
             ascend.sift.ascent,
@@ -134,8 +143,8 @@ pub(in crate::objective) fn perturb<B: DebertaAutodiffBackend>(
             clean.clone(),
             real,
         );
-        let mut grads = height.backward();
-        if let Some(g) = leaf.grad_remove(&mut grads) {
+        let mut parts = backward(height, tape.as_ref());
+        if let Some(g) = gradient(&leaf, &mut parts) {
             delta = ascend.step(delta, g);
         }
     }

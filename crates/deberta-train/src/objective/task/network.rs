@@ -21,6 +21,9 @@ pub trait TaskNetwork<B: DebertaBackend>: Module<B> + ModuleDisplay {
     /// The encoder.
     fn encoder(&self) -> &DebertaModel<B>;
 
+    /// The encoder, to be changed.
+    fn encoder_mut(&mut self) -> &mut DebertaModel<B>;
+
     /// Rows of logits for the encoder's last states `[batch, seq_len, hidden]`.
     fn logits(&self, states: Tensor<B, 3>, batch: &TaskBatch) -> Tensor<B, 2>;
 }
@@ -45,6 +48,10 @@ impl<B: DebertaBackend> TaskNetwork<B> for DebertaForSequenceClassification<B> {
         &self.deberta
     }
 
+    fn encoder_mut(&mut self) -> &mut DebertaModel<B> {
+        &mut self.deberta
+    }
+
     fn logits(&self, states: Tensor<B, 3>, _: &TaskBatch) -> Tensor<B, 2> {
         self.classify(states)
     }
@@ -55,6 +62,10 @@ impl<B: DebertaBackend> TaskNetwork<B> for DebertaForMultipleChoice<B> {
 
     fn encoder(&self) -> &DebertaModel<B> {
         &self.deberta
+    }
+
+    fn encoder_mut(&mut self) -> &mut DebertaModel<B> {
+        &mut self.deberta
     }
 
     fn logits(&self, states: Tensor<B, 3>, batch: &TaskBatch) -> Tensor<B, 2> {
@@ -69,6 +80,10 @@ impl<B: DebertaBackend> TaskNetwork<B> for DebertaForTokenClassification<B> {
         &self.deberta
     }
 
+    fn encoder_mut(&mut self) -> &mut DebertaModel<B> {
+        &mut self.deberta
+    }
+
     fn logits(&self, states: Tensor<B, 3>, _: &TaskBatch) -> Tensor<B, 2> {
         self.classify(states).flatten(0, 1)
     }
@@ -79,6 +94,10 @@ impl<B: DebertaBackend> TaskNetwork<B> for DebertaForEntityRecognition<B> {
 
     fn encoder(&self) -> &DebertaModel<B> {
         &self.deberta
+    }
+
+    fn encoder_mut(&mut self) -> &mut DebertaModel<B> {
+        &mut self.deberta
     }
 
     fn logits(&self, states: Tensor<B, 3>, _: &TaskBatch) -> Tensor<B, 2> {
@@ -92,6 +111,10 @@ impl<B: DebertaBackend> TaskNetwork<B> for DebertaForQuestionAnswering<B> {
 
     fn encoder(&self) -> &DebertaModel<B> {
         &self.deberta
+    }
+
+    fn encoder_mut(&mut self) -> &mut DebertaModel<B> {
+        &mut self.deberta
     }
 
     fn logits(&self, states: Tensor<B, 3>, _: &TaskBatch) -> Tensor<B, 2> {

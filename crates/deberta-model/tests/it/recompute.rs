@@ -1,0 +1,210 @@
+//! Gradients of layers that are computed again against those of layers that are kept.
+
+use burn::backend::Flex;
+use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Int, Tensor, TensorData};
+use deberta_model::attention::AttentionMask;
+use deberta_model::config::{Activation, ConvConfig};
+use deberta_model::heads::masked_lm::{MaskedTokens, masked_lm_loss};
+use deberta_model::recompute::gradient;
+use deberta_model::{
+    DebertaAutodiffBackend, DebertaConfig, DebertaForMaskedLm, DebertaInput, MaskedLmInput, Tape,
+};
+
+use crate::support::{FlexF32, NdArrayF64, to_f64};
+
+const SEQ_LEN: usize = 9;
+const LENGTHS: [usize; 3] = [9, 4, 7];
+
+fn config() -> DebertaConfig {
+    DebertaConfig {
+        initializer_range: 0.2,
+        max_position_embeddings: 16,
+        ..DebertaConfig::v3(40, 24, 3, 3).without_dropout()
+    }
+}
+
+/// The mask decoder, a convolution, and projections and distances of the first version.
+fn configs() -> [DebertaConfig; 3] {
+    [
+        config(),
+        DebertaConfig {
+            conv: Some(ConvConfig {
+                kernel_size: 3,
+                groups: 1,
+                activation: Activation::Tanh,
+            }),
+            ..config()
+        },
+        DebertaConfig {
+            initializer_range: 0.2,
+            max_position_embeddings: 16,
+            ..DebertaConfig::v1(40, 24, 3, 3).without_dropout()
+        },
+    ]
+}
+
+fn ints<B: Backend>(values: impl Iterator<Item = usize>) -> Tensor<B, 1, Int> {
+    let values: Vec<i32> = values.map(|it| it as i32).collect();
+    Tensor::from_data(TensorData::from(values.as_slice()), &B::Device::default())
+}
+
+fn loss<B: DebertaAutodiffBackend>(
+    model: &DebertaForMaskedLm<B>,
+    tape: Option<Tape<B>>,
+) -> Tensor<B, 1> {
+    let device = B::Device::default();
+    let ids = ints::<B>((0..LENGTHS.len() * SEQ_LEN).map(|it| 1 + it * 7 % 39));
+    let masked: Vec<Vec<u32>> = LENGTHS.iter().map(|it| vec![1, *it as u32 - 1]).collect();
+    let logits = model.forward(MaskedLmInput {
+        tokens: DebertaInput {
+            mask: AttentionMask::from_lengths(&LENGTHS, SEQ_LEN, &device),
+            tape,
+            ..DebertaInput::new(ids.reshape([LENGTHS.len(), SEQ_LEN]))
+        },
+        masked: MaskedTokens::new(&masked, SEQ_LEN, &device),
+    });
+    masked_lm_loss(logits, ints((0..6).map(|it| it * 11 % 40)))
+}
+
+/// Gradients of all parameters, in the order of the module tree.
+struct Collect<'a, B: AutodiffBackend> {
+    parts: &'a mut [B::Gradients],
+    gradients: Vec<Vec<f64>>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let gradient = gradient(&param.val(), self.parts);
+        self.gradients
+            .push(gradient.map_or_else(Vec::new, |it| to_f64(it.into_data())));
+    }
+}
+
+fn gradients<B: AutodiffBackend>(
+    model: &impl AutodiffModule<B>,
+    mut parts: Vec<B::Gradients>,
+) -> Vec<Vec<f64>> {
+    let mut collect = Collect::<B> {
+        parts: &mut parts,
+        gradients: Vec::new(),
+    };
+    model.visit(&mut collect);
+    collect.gradients
+}
+
+#[test]
+fn gradients_are_the_same_to_the_bit() {
+    type B = FlexF32;
+    for config in configs() {
+        let model = config.init_masked_lm::<B>(3, &Default::default()).unwrap();
+        let plain = loss(&model, None);
+        let tape = Tape::default();
+        let recomputed = loss(&model, Some(tape.clone()));
+        assert_eq!(
+            to_f64(plain.to_data()),
+            to_f64(recomputed.to_data()),
+            "the loss"
+        );
+
+        let expected = gradients(&model, vec![plain.backward()]);
+        let parts = tape.backward(recomputed);
+        assert!(parts.len() > 2, "the layers have no part of their own");
+        let actual = gradients(&model, parts);
+        let learning = expected.iter().filter(|it| it.iter().any(|it| *it != 0.0));
+        assert!(learning.count() > 50);
+        for (index, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
+            assert!(actual == expected, "parameter {index}");
+        }
+    }
+}
+
+/// The network moved along its gradients by `step` of their length.
+struct Move<'a> {
+    gradients: std::slice::Iter<'a, Vec<f64>>,
+    step: f64,
+}
+
+impl<B: Backend> ModuleMapper<B> for Move<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let gradient = self.gradients.next().unwrap();
+        param.map(|value| {
+            let data = TensorData::new(gradient.clone(), value.shape());
+            let gradient = Tensor::from_data(data, (&value.device(), value.dtype()));
+            let moved = value.set_require_grad(false) + gradient * self.step;
+            moved.require_grad()
+        })
+    }
+}
+
+/// With another mask in the second run the gradient would not be that of the loss.
+#[test]
+fn dropout_is_the_same_both_times() {
+    type B = NdArrayF64;
+    let device = Default::default();
+    let config = DebertaConfig {
+        hidden_dropout_prob: 0.2,
+        attention_probs_dropout_prob: 0.2,
+        ..configs()[1].clone()
+    };
+    let model = config.init_masked_lm::<B>(3, &device).unwrap();
+    let run = |model: &DebertaForMaskedLm<B>| {
+        <B as Backend>::seed(&device, 11);
+        let tape = Tape::default();
+        (loss(model, Some(tape.clone())), tape)
+    };
+    let (value, tape) = run(&model);
+    let gradients: Vec<Vec<f64>> = gradients(&model, tape.backward(value.clone()));
+    // Parameters that nothing depends on have none.
+    let sizes = model.valid();
+    let gradients = fill(&sizes, gradients);
+    let squares = gradients.iter().flatten().map(|it| it * it);
+    let length = squares.sum::<f64>().sqrt();
+
+    let moved = |step: f64| {
+        let step = step / length;
+        let gradients = gradients.iter();
+        let moved = model.clone().map(&mut Move { gradients, step });
+        to_f64(run(&moved).0.into_data())[0]
+    };
+    let step = 1e-5;
+    let slope = (moved(step) - moved(-step)) / (2.0 * step);
+    assert!(
+        (slope / length - 1.0).abs() < 1e-6,
+        "the slope is {slope}, the gradient {length}"
+    );
+    assert_ne!(moved(0.0), to_f64(loss(&model, None).into_data())[0]);
+}
+
+fn fill<B: Backend, M: Module<B>>(model: &M, gradients: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    struct Sizes(Vec<usize>);
+    impl<B: Backend> ModuleVisitor<B> for Sizes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0.push(param.shape().num_elements());
+        }
+    }
+    let mut sizes = Sizes(Vec::new());
+    model.visit(&mut sizes);
+    let pairs = gradients.into_iter().zip(sizes.0);
+    pairs
+        .map(|(gradient, size)| match gradient.is_empty() {
+            true => vec![0.0; size],
+            false => gradient,
+        })
+        .collect()
+}
+
+#[test]
+fn a_tape_changes_nothing_without_autodiff() {
+    let model = config().init::<Flex>(3, &Default::default()).unwrap();
+    let states = |tape| {
+        let ids = ints::<Flex>(1..9).unsqueeze();
+        let input = DebertaInput {
+            tape,
+            ..DebertaInput::new(ids)
+        };
+        to_f64(model.forward(input).into_data())
+    };
+    assert_eq!(states(Some(Tape::default())), states(None));
+}
