@@ -90,12 +90,12 @@ impl<'a> Training<'a> {
             false => None,
         };
         let train = Arc::new(encoder.encode(&data.train)?);
-        note_cut("training", &train, &job.text, progress);
+        train.note_cut("training", &job.text, progress);
         let train_examples = data.train.len();
         let mut sets = Vec::new();
         for set in data.held_out {
             let encoded = encoder.encode(&set.examples)?;
-            note_cut(&set.name, &encoded, &job.text, progress);
+            encoded.note_cut(&set.name, &job.text, progress);
             sets.push((set, Arc::new(encoded)));
         }
         if job.folds.is_some() {
@@ -379,20 +379,5 @@ impl<'a> Training<'a> {
             fs::copy(file.path(), &path).map_err(FinetuneError::io(&path))?;
         }
         Ok(target)
-    }
-}
-
-/// Says how many sequences were too long, if any.
-fn note_cut(
-    name: &str,
-    encoded: &Encoded,
-    text: &super::TextSettings,
-    progress: &mut dyn Progress,
-) {
-    if encoded.cut > 0 {
-        progress.note(&format!(
-            "{name}: {} texts were cut to {} tokens",
-            encoded.cut, text.max_length
-        ));
     }
 }

@@ -76,8 +76,9 @@ const STAGES: &[Stage] = &[
         run: || pretrain("wgpu"),
     },
     Stage {
-        name: "golden-wgpu",
-        run: golden_on_wgpu,
+        // Golden files through the whole network, and the attention kernel by itself.
+        name: "test-wgpu",
+        run: test_on_wgpu,
     },
     Stage {
         // One backend, no command line, a workspace of its own.
@@ -257,24 +258,21 @@ fn build_library_user() -> Result<Outcome> {
 }
 
 /// A part of the golden tests that has every operation, on a GPU or one in software.
-fn golden_on_wgpu() -> Result<Outcome> {
+fn test_on_wgpu() -> Result<Outcome> {
     if let Some(reason) = Backend::by_feature("wgpu").and_then(|it| it.missing()) {
         return Ok(Outcome::Skipped(reason));
     }
-    let tests = [
-        "--package",
-        "deberta-model",
-        "--features",
-        "test-wgpu",
-        "--test",
-        "it",
-    ];
+    let tests = |name| {
+        let package = ["test", "--package", "deberta-model"];
+        [&package[..], &["--features", "test-wgpu", "--test", name]].concat()
+    };
     let names = [
         "v2_encoder_with_convolution",
         "v3_enhanced_mask_decoder",
         "v1_sequence_classification",
     ];
-    cargo(&[&["test"], &tests[..], &["--"], &names].concat())
+    cargo(&tests("gpu"))?;
+    cargo(&[&tests("it")[..], &["--"], &names].concat())
 }
 
 fn empty_folder(path: &str) -> Result<PathBuf> {

@@ -221,7 +221,7 @@ fn leaf<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
     untracked(x).require_grad()
 }
 
-/// A seed from the backend's random state.
+/// A seed from the backend's random state; waits for the device, once for each forward pass.
 fn random_seed<B: Backend>(device: &B::Device) -> u64 {
     // Two draws of 24 bits, which f32 holds exactly.
     let bits = Distribution::Uniform(0.0, f64::from(1 << 24));

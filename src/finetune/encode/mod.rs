@@ -11,7 +11,7 @@ use deberta_train::objective::{Targets, TaskBatch};
 use deberta_train::run::{ExampleId, ExampleSource, SourceError};
 use rayon::prelude::*;
 
-use super::{FinetuneError, TextSettings};
+use super::{FinetuneError, Progress, TextSettings};
 
 /// One text, pair or window, or all choices of an example: what gets logits of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +89,18 @@ pub(super) struct Encoded {
     pub(super) cut: usize,
     pad: i32,
     has_types: bool,
+}
+
+impl Encoded {
+    /// Says how many sequences were too long, if any.
+    pub(super) fn note_cut(&self, name: &str, text: &TextSettings, progress: &mut dyn Progress) {
+        if self.cut > 0 {
+            progress.note(&format!(
+                "{name}: {} texts were cut to {} tokens",
+                self.cut, text.max_length
+            ));
+        }
+    }
 }
 
 /// What examples are encoded with.

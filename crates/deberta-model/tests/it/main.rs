@@ -13,6 +13,5 @@ mod partial_loading;
 mod precision;
 mod prepared;
 mod pytorch_files;
-mod recompute;
 mod support;
 mod transformers;

@@ -1,9 +1,15 @@
 //! Gradients of layers that are computed again against those of layers that are kept.
+//!
+//! A program of its own, whose tests take turns: a backend has one random state for the whole process,
+//! and dropout is drawn from it.
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
-use burn::backend::Flex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use burn::backend::{Autodiff, Flex, NdArray};
 use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use deberta_model::attention::AttentionMask;
 use deberta_model::config::{Activation, ConvConfig};
 use deberta_model::heads::masked_lm::{MaskedTokens, masked_lm_loss};
@@ -12,7 +18,18 @@ use deberta_model::{
     DebertaAutodiffBackend, DebertaConfig, DebertaForMaskedLm, DebertaInput, MaskedLmInput, Tape,
 };
 
-use crate::support::{FlexF32, NdArrayF64, to_f64};
+type FlexF32 = Autodiff<Flex>;
+type NdArrayF64 = Autodiff<NdArray<f64>>;
+
+/// Waits until no other test draws.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn to_f64(data: TensorData) -> Vec<f64> {
+    data.convert_dtype(DType::F64).to_vec().unwrap()
+}
 
 const SEQ_LEN: usize = 9;
 const LENGTHS: [usize; 3] = [9, 4, 7];
@@ -96,6 +113,7 @@ fn gradients<B: AutodiffBackend>(
 
 #[test]
 fn gradients_are_the_same_to_the_bit() {
+    let _turn = turn();
     type B = FlexF32;
     for config in configs() {
         let model = config.init_masked_lm::<B>(3, &Default::default()).unwrap();
@@ -141,6 +159,7 @@ impl<B: Backend> ModuleMapper<B> for Move<'_> {
 /// With another mask in the second run the gradient would not be that of the loss.
 #[test]
 fn dropout_is_the_same_both_times() {
+    let _turn = turn();
     type B = NdArrayF64;
     let device = Default::default();
     let config = DebertaConfig {
@@ -197,6 +216,7 @@ fn fill<B: Backend, M: Module<B>>(model: &M, gradients: Vec<Vec<f64>>) -> Vec<Ve
 
 #[test]
 fn a_tape_changes_nothing_without_autodiff() {
+    let _turn = turn();
     let model = config().init::<Flex>(3, &Default::default()).unwrap();
     let states = |tape| {
         let ids = ints::<Flex>(1..9).unsqueeze();
