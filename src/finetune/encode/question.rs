@@ -89,7 +89,9 @@ mod tests {
         let context = [WORDS; 4].join(" ");
         let words: Vec<(usize, usize)> = word_spans(&context);
         let mut windows_with_answer = Vec::new();
-        for (first, last) in words.windows(3).map(|it| (it[0], it[2])) {
+        // Two windows share six tokens: fewer than eight words have.
+        let answers = [3, 8].into_iter().flat_map(|count| words.windows(count));
+        for (first, last) in answers.map(|it| (it[0], it[it.len() - 1])) {
             let answer = char_slice(&context, first.0, last.1);
             let example = QuestionExample {
                 id: "0".into(),
