@@ -70,6 +70,19 @@ mod tests {
         Tokenizer::train(&config, (0..30).map(|_| WORDS.to_owned())).unwrap()
     }
 
+    fn example(context: &str, answer: &str, start: usize) -> QuestionExample {
+        QuestionExample {
+            id: "0".into(),
+            question: "where does Anna live".into(),
+            context: context.to_owned(),
+            answers: vec![AnswerSpan {
+                text: answer.to_owned(),
+                start,
+            }],
+            is_impossible: false,
+        }
+    }
+
     /// Windows that share tokens, over a context of which the answer is in the second only, in the
     /// second and third, and in none whole.
     #[test]
@@ -93,16 +106,7 @@ mod tests {
         let answers = [3, 8].into_iter().flat_map(|count| words.windows(count));
         for (first, last) in answers.map(|it| (it[0], it[it.len() - 1])) {
             let answer = char_slice(&context, first.0, last.1);
-            let example = QuestionExample {
-                id: "0".into(),
-                question: "where does Anna live".into(),
-                context: context.clone(),
-                answers: vec![AnswerSpan {
-                    text: answer.to_owned(),
-                    start: first.0,
-                }],
-                is_impossible: false,
-            };
+            let example = example(&context, answer, first.0);
             let (items, _) = encoder.question(0, &example).unwrap();
             assert!(items.len() >= 4, "{} windows", items.len());
             let mut holding = Vec::new();

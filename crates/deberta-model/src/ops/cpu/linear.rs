@@ -51,7 +51,7 @@ pub(super) fn linear(
     d_output: usize,
     epilogue: Epilogue<'_>,
 ) -> Vec<f32> {
-    let rows = if d_input == 0 { 0 } else { x.len() / d_input };
+    let rows = x.len().checked_div(d_input).unwrap_or(0);
     assert_eq!(x.len(), rows * d_input, "size of x");
     assert_eq!(weight.len(), d_input * d_output, "size of the weight");
     if let Epilogue::Bias(bias) | Epilogue::BiasGelu(bias) = epilogue {
