@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Programs, quietly};
 use crate::shell;
@@ -138,13 +138,15 @@ impl World {
         let other = self.folder("other")?;
         self.init(&other, "replaced-token", "")?;
         let second = folder.join("model-00002-of-00002.safetensors");
-        fs::copy(other.join("model.safetensors"), &second)?;
-        let mut places: BTreeMap<String, Value> = BTreeMap::new();
-        for path in [&second, &first] {
-            for name in tensor_names(path)? {
-                let file = path.file_name().unwrap_or_default().to_string_lossy();
-                places.insert(name, json!(file));
-            }
+        let shared = Tensors::read(&first)?;
+        let mut own = Tensors::read(&other.join("model.safetensors"))?;
+        own.header
+            .retain(|name, _| !shared.header.contains_key(name));
+        own.write(&second)?;
+        let mut places: BTreeMap<&String, Value> = BTreeMap::new();
+        for (path, tensors) in [(&first, &shared), (&second, &own)] {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            places.extend(tensors.header.keys().map(|name| (name, json!(file))));
         }
         let index = json!({"metadata": {}, "weight_map": places});
         let path = folder.join("model.safetensors.index.json");
@@ -162,14 +164,39 @@ fn link(_: &Path, to: &Path) -> Result<()> {
     anyhow::bail!("{}: this stage needs symbolic links and bash", to.display())
 }
 
-/// Names in the header of a safetensors file.
-fn tensor_names(path: &Path) -> Result<Vec<String>> {
-    let bytes = fs::read(path)?;
-    let length = bytes.first_chunk::<8>().context("no header")?;
-    let header = bytes.get(8..8 + u64::from_le_bytes(*length) as usize);
-    let header: Value = serde_json::from_slice(header.context("no header")?)?;
-    let names = header.as_object().context("no names")?.keys();
-    Ok(names.filter(|it| *it != "__metadata__").cloned().collect())
+/// A safetensors file.
+struct Tensors {
+    /// Type, shape and place in the data of each tensor.
+    header: Map<String, Value>,
+    data: Vec<u8>,
+}
+
+impl Tensors {
+    fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path)?;
+        let length = bytes.first_chunk::<8>().context("no header")?;
+        let start = 8 + u64::from_le_bytes(*length) as usize;
+        let header = bytes.get(8..start).context("no header")?;
+        let mut header: Map<String, Value> = serde_json::from_slice(header)?;
+        header.remove("__metadata__");
+        let data = bytes[start..].to_vec();
+        Ok(Self { header, data })
+    }
+
+    /// Writes the tensors of the header, one after the other.
+    fn write(&self, path: &Path) -> Result<()> {
+        let (mut header, mut data) = (self.header.clone(), Vec::new());
+        for entry in header.values_mut() {
+            let place: [usize; 2] = serde_json::from_value(entry["data_offsets"].clone())?;
+            let begin = data.len();
+            let bytes = self.data.get(place[0]..place[1]);
+            data.extend_from_slice(bytes.context("a tensor leaves the file")?);
+            entry["data_offsets"] = json!([begin, data.len()]);
+        }
+        let header = serde_json::to_vec(&header)?;
+        let length = (header.len() as u64).to_le_bytes();
+        Ok(fs::write(path, [&length[..], &header, &data].concat())?)
+    }
 }
 
 fn write_texts(files: &Path) -> Result<()> {
@@ -218,7 +245,7 @@ fn write_texts(files: &Path) -> Result<()> {
 /// Training, development and test files of some tasks, as they are published.
 fn write_tasks(files: &Path) -> Result<()> {
     let rows = |header: &str, row: fn(usize) -> String| -> String {
-        let rows = (0..8).map(|n| format!("{}\n", row(n)));
+        let rows = (0..40).map(|n| format!("{}\n", row(n)));
         format!("{header}{}", rows.collect::<String>())
     };
     let sst = rows("sentence\tlabel\n", |n| {
