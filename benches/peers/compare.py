@@ -176,7 +176,7 @@ def main():
     parser.add_argument("work", type=Path, help="folder of checkpoints, as models.py writes them")
     parser.add_argument("--ours", type=Path, required=True)
     parser.add_argument("--candle", type=Path)
-    parser.add_argument("--models", nargs="+", default=["v3-base"])
+    parser.add_argument("--models", nargs="*", default=["v3-base"])
     parser.add_argument("--train", nargs="*", default=[], help="models whose training step is measured")
     parser.add_argument("--workloads", nargs="+", choices=FORWARD, default=list(FORWARD))
     parser.add_argument("--only", nargs="+", help="workers to run")
