@@ -8,9 +8,7 @@
 mod support;
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Tensor};
-use criterion::{BenchmarkId, Criterion, Throughput};
-use deberta::model::attention::AttentionMask;
+use criterion::{BenchmarkId, Criterion};
 use deberta::model::config::PositionTerms;
 use deberta::model::relative_position::RelativePositions;
 use deberta::model::{DebertaConfig, DebertaModel};
@@ -39,29 +37,21 @@ fn attention(criterion: &mut Criterion, name: &str, position_terms: PositionTerm
     let table = config.relative_positions.as_ref().unwrap();
 
     let mut group = criterion.benchmark_group("attention");
-    for [batch, seq_len] in support::shapes() {
-        let states = random([batch, seq_len, HIDDEN], &device);
+    for (shape, lengths) in support::shapes() {
+        let (states, mask) = support::states(&lengths, HIDDEN, &device);
+        let [_, seq_len, _] = states.dims();
         let relative = RelativePositions::consecutive(table, seq_len, seq_len, &device);
-        let rows = random([relative.live.len(), HIDDEN], &device);
-        group.throughput(Throughput::Elements((batch * seq_len) as u64));
-        group.bench_function(
-            BenchmarkId::new(name, format!("{batch}x{seq_len}")),
-            |bencher| {
-                bencher.iter(|| {
-                    let keys = attention.keys_values(states.clone());
-                    let positions = attention.project_positions(rows.clone());
-                    let positions = position_terms.any().then_some((&positions, &relative));
-                    let mask = AttentionMask::Full;
-                    let output = attention.forward(states.clone(), &keys, positions, &mask);
-                    B::sync(&device).unwrap();
-                    output
-                });
-            },
-        );
+        let rows = support::random([relative.live.len(), HIDDEN], &device);
+        group.throughput(support::tokens(&lengths));
+        group.bench_function(BenchmarkId::new(name, shape), |bencher| {
+            bencher.iter(|| {
+                let keys = attention.keys_values(states.clone());
+                let positions = attention.project_positions(rows.clone());
+                let positions = position_terms.any().then_some((&positions, &relative));
+                let output = attention.forward(states.clone(), &keys, positions, &mask);
+                B::sync(&device).unwrap();
+                output
+            });
+        });
     }
-}
-
-fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<B, D> {
-    B::seed(device, 1);
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }

@@ -1,6 +1,6 @@
 //! Masked language modelling, forward: encoder, mask decoder, logits of the masked tokens.
 //!
-//! `DEBERTA_BENCH=full` adds larger networks and batches.
+//! `DEBERTA_BENCH=full` adds larger networks.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,19 +11,13 @@ mod support;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkId, Criterion};
 use deberta::model::attention::AttentionMask;
 use deberta::model::heads::masked_lm::MaskedTokens;
 use deberta::model::{DebertaForMaskedLm, DebertaInput, MaskedLmInput};
 use deberta::train::objective::MlmBatch;
 
 use support::{B, Device};
-
-/// Lengths of 32 sentences as they occur in sentence classification, shortest to longest.
-const SENTENCES: [usize; 32] = [
-    6, 8, 9, 10, 11, 12, 14, 15, 16, 17, 19, 20, 22, 23, 25, 26, 28, 29, 31, 33, 35, 38, 41, 45,
-    49, 54, 60, 68, 77, 90, 108, 128,
-];
 
 fn main() {
     support::run(|criterion| {
@@ -47,16 +41,11 @@ fn forward(criterion: &mut Criterion, name: &str) {
     let device = Device::default();
     let config = support::preset(name);
     let model: DebertaForMaskedLm<B> = config.init_masked_lm(1, &device).unwrap();
-    let uniform = support::shapes()
-        .into_iter()
-        .map(|[batch, seq_len]| (format!("{batch}x{seq_len}"), vec![seq_len; batch]));
-    let mixed = ("32 sentences".to_owned(), SENTENCES.to_vec());
 
     let mut group = criterion.benchmark_group("forward");
-    for (shape, lengths) in uniform.chain([mixed]) {
+    for (shape, lengths) in support::shapes() {
         let input = input(&support::batch(&lengths, config.vocab_size), &device);
-        // Real tokens: what padding costs shows in their rate.
-        group.throughput(Throughput::Elements(lengths.iter().sum::<usize>() as u64));
+        group.throughput(support::tokens(&lengths));
         group.bench_function(BenchmarkId::new(name, shape), |bencher| {
             bencher.iter(|| {
                 let logits = model.forward(input.clone());

@@ -1,4 +1,4 @@
-//! One update of masked language modelling on 8 × 128 tokens: forward, backward, clipping, AdamW.
+//! One update of masked language modelling: forward, backward, clipping, AdamW.
 //!
 //! `DEBERTA_BENCH=full` adds the published small and base networks.
 
@@ -14,16 +14,13 @@ use std::time::Instant;
 use burn::optim::Optimizer;
 use burn::tensor::backend::Backend;
 use burn::train::TrainStep;
-use criterion::{Criterion, Throughput};
+use criterion::{BenchmarkId, Criterion};
 use deberta::backend::DefaultAutodiffBackend;
 use deberta::model::{DebertaConfig, presets};
 use deberta::train::objective::{MlmObjective, MlmStep};
 use deberta::train::optim::{AdamWConfig, clip_global_norm};
 
 use support::{B, Device};
-
-const BATCH: usize = 8;
-const SEQ_LEN: usize = 128;
 
 fn main() {
     support::run(|criterion| {
@@ -46,21 +43,23 @@ fn train_step(criterion: &mut Criterion, name: &str, config: &DebertaConfig) {
     let model = config.init_masked_lm::<DefaultAutodiffBackend>(1, &device);
     let mut objective = Some(MlmObjective::new(model.unwrap()));
     let mut optimizer = AdamWConfig::default().init();
-    let step = MlmStep::new(vec![support::batch(&[SEQ_LEN; BATCH], config.vocab_size)]);
 
     let mut group = criterion.benchmark_group("train_step");
-    group.throughput(Throughput::Elements((BATCH * SEQ_LEN) as u64));
-    group.bench_function(name, |bencher| {
-        bencher.iter_custom(|iterations| {
-            let start = Instant::now();
-            for _ in 0..iterations {
-                let before = objective.take().unwrap();
-                let output = TrainStep::step(&before, step.clone());
-                let (grads, _) = clip_global_norm(&before, output.grads, 1.0);
-                objective = Some(optimizer.step(1e-4, before, grads));
-            }
-            B::sync(&device).unwrap();
-            start.elapsed()
+    for (shape, lengths) in support::shapes() {
+        let step = MlmStep::new(vec![support::batch(&lengths, config.vocab_size)]);
+        group.throughput(support::tokens(&lengths));
+        group.bench_function(BenchmarkId::new(name, shape), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let start = Instant::now();
+                for _ in 0..iterations {
+                    let before = objective.take().unwrap();
+                    let output = TrainStep::step(&before, step.clone());
+                    let (grads, _) = clip_global_norm(&before, output.grads, 1.0);
+                    objective = Some(optimizer.step(1e-4, before, grads));
+                }
+                B::sync(&device).unwrap();
+                start.elapsed()
+            });
         });
-    });
+    }
 }

@@ -1,4 +1,5 @@
-//! This program as a worker of `compare.py`: `peer_worker FOLDER/NAME [--train]`, `peer_worker --sgemm`.
+//! This program as a worker of `compare.py`: `peer_worker FOLDER/NAME [--train [--gradient-checkpointing]]`,
+//! `peer_worker --sgemm`.
 //!
 //! Requests are lines of JSON on standard input, see `protocol.py`.
 
@@ -43,11 +44,13 @@ fn main() -> Result<()> {
                 None => forward(&model, request),
             })
         }
-        [folder, "--train"] => {
-            let mut training = Training::new(Path::new(folder))?;
+        [folder, "--train", ref rest @ ..] if matches!(rest, [] | ["--gradient-checkpointing"]) => {
+            let mut training = Training::new(Path::new(folder), !rest.is_empty())?;
             serve(|request| training.measure(request))
         }
-        _ => bail!("usage: peer_worker FOLDER [--train] | peer_worker --sgemm"),
+        _ => bail!(
+            "usage: peer_worker FOLDER [--train [--gradient-checkpointing]] | peer_worker --sgemm"
+        ),
     }
 }
 
@@ -154,14 +157,16 @@ struct Training {
 }
 
 impl Training {
-    fn new(folder: &Path) -> Result<Self> {
+    fn new(folder: &Path, gradient_checkpointing: bool) -> Result<Self> {
         let hf = HfConfig::open(&folder.join(CONFIG_FILE))?;
         let mut config = hf.to_config()?;
         config.absolute_positions = AbsolutePositions::None;
         let model = config.init_masked_lm(1, &Device::default())?;
         let mut optimizer = AdamWConfig::default().init();
         Ok(Self {
-            objective: Some(MlmObjective::new(model)),
+            objective: Some(
+                MlmObjective::new(model).with_gradient_checkpointing(gradient_checkpointing),
+            ),
             update: Box::new(move |before, step| {
                 let output = TrainStep::step(&before, step);
                 let (grads, _) = clip_global_norm(&before, output.grads, 1.0);

@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
-use criterion::Criterion;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Distribution, Tensor};
+use criterion::{Criterion, Throughput};
 use deberta::backend::DefaultBackend;
+use deberta::model::attention::AttentionMask;
 use deberta::model::{DebertaConfig, presets};
 use deberta::train::objective::MlmBatch;
 
@@ -33,13 +36,40 @@ pub(crate) fn is_full() -> bool {
     std::env::var("DEBERTA_BENCH").is_ok_and(|it| it == "full")
 }
 
-/// Batches to measure, as sequences and tokens per sequence.
-pub(crate) fn shapes() -> Vec<[usize; 2]> {
-    let mut shapes = vec![[1, 128], [8, 128], [1, 512]];
-    if is_full() {
-        shapes.push([4, 512]);
-    }
-    shapes
+/// Lengths of 32 sentences as they occur in sentence classification, shortest to longest.
+const SENTENCES: [usize; 32] = [
+    6, 8, 9, 10, 11, 12, 14, 15, 16, 17, 19, 20, 22, 23, 25, 26, 28, 29, 31, 33, 35, 38, 41, 45,
+    49, 54, 60, 68, 77, 90, 108, 128,
+];
+
+/// Batches to measure: a name, and the tokens of each sequence.
+pub(crate) fn shapes() -> Vec<(String, Vec<usize>)> {
+    let uniform = [[1, 128], [8, 128], [1, 512], [4, 512]]
+        .map(|[batch, seq_len]| (format!("{batch}x{seq_len}"), vec![seq_len; batch]));
+    let mixed = ("32 sentences".to_owned(), SENTENCES.to_vec());
+    uniform.into_iter().chain([mixed]).collect()
+}
+
+/// Real tokens of a batch: what padding costs shows in their rate.
+pub(crate) fn tokens(lengths: &[usize]) -> Throughput {
+    Throughput::Elements(lengths.iter().sum::<usize>() as u64)
+}
+
+/// Random states `[batch, seq_len, width]` and their mask.
+pub(crate) fn states(
+    lengths: &[usize],
+    width: usize,
+    device: &Device,
+) -> (Tensor<B, 3>, AttentionMask<B>) {
+    let seq_len = lengths.iter().copied().max().unwrap_or(0);
+    let mask = AttentionMask::from_lengths(lengths, seq_len, device);
+    (random([lengths.len(), seq_len, width], device), mask)
+}
+
+/// Normal random numbers, the same each time.
+pub(crate) fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<B, D> {
+    B::seed(device, 1);
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
 /// A published configuration, without dropout.

@@ -14,7 +14,7 @@ use crate::shell;
 use estimates::Measurement;
 
 /// Benchmarks of the front door, each its own program.
-const BENCHES: [&str; 4] = ["attention", "forward", "train_step", "data"];
+const BENCHES: [&str; 5] = ["attention", "layer", "forward", "train_step", "data"];
 
 /// Benchmarks that no backend has a part in.
 const HOST_BENCHES: [&str; 1] = ["data"];

@@ -49,7 +49,7 @@ impl<B: DebertaBackend> MaskedLmHead<B> {
     pub fn forward(&self, states: Tensor<B, 2>, word_table: Tensor<B, 2>) -> Tensor<B, 2> {
         let states = linear_activation(&self.dense, self.activation, states);
         let states = ops::norm(&self.layer_norm, self.epsilon, states);
-        ops::add_bias(states.matmul(word_table.transpose()), self.bias.val())
+        ops::vocabulary_logits(states, word_table, self.bias.val())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, ModuleOps};
 use burn::tensor::{DType, Shape, TensorMetadata};
 
 use super::HostTable;
@@ -36,6 +36,29 @@ pub trait DebertaBackend: Backend {
         _grad: FloatTensor<Self>,
     ) -> Vec<FloatTensor<Self>> {
         no_kernel(call)
+    }
+
+    /// Gradients of [`FusedCall::Linear`] without GELU. Called only where it is fused.
+    fn linear_backward(call: LinearGradients<'_, Self>) -> [Option<FloatTensor<Self>>; 3] {
+        unreachable!("`fuses` is false, so the gradients of {call:?} must not be asked for")
+    }
+
+    /// Rows `ids` `[batch, seq_len]` of `table` `[rows, width]`: `[batch, seq_len, width]`.
+    fn lookup(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::embedding(table, ids)
+    }
+
+    /// Gradient of [`lookup`](Self::lookup) for the table, added to `sum`, a gradient from elsewhere.
+    ///
+    /// A table of words is large and few of its rows are looked up: what they get is best added in
+    /// place.
+    fn lookup_backward(
+        table: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+        sum: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        lookup_backward::<Self>(table, ids, grad, sum)
     }
 
     /// One update of a parameter. Called only where [`fuses`](Self::fuses) names it.
@@ -91,6 +114,23 @@ pub struct AdamWTensors<B: Backend> {
     pub moments: Option<(FloatTensor<B>, FloatTensor<B>)>,
 }
 
+/// What gradients of [`FusedCall::Linear`] are computed from.
+#[derive(Debug)]
+pub struct LinearGradients<'a, B: Backend> {
+    /// As in the call.
+    pub tied: bool,
+    /// `x`, if the gradient of `W` is wanted.
+    pub x: Option<&'a FloatTensor<B>>,
+    /// `W`, if the gradient of `x` is wanted.
+    pub weight: Option<&'a FloatTensor<B>>,
+    /// Whether the gradient of `b` is wanted.
+    pub bias: bool,
+    /// Gradient of the output.
+    pub grad: &'a FloatTensor<B>,
+    /// Gradients of `x`, `W` and `b` from elsewhere, to which these are added.
+    pub sums: [Option<FloatTensor<B>>; 3],
+}
+
 /// A backend that trains DeBERTa: `Autodiff` around any [`DebertaBackend`].
 pub trait DebertaAutodiffBackend:
     AutodiffBackend<InnerBackend: DebertaBackend> + DebertaBackend
@@ -100,6 +140,20 @@ pub trait DebertaAutodiffBackend:
 impl<B> DebertaAutodiffBackend for B where
     B: AutodiffBackend<InnerBackend: DebertaBackend> + DebertaBackend
 {
+}
+
+/// [`DebertaBackend::lookup_backward`] by operations of Burn.
+pub(super) fn lookup_backward<B: Backend>(
+    table: FloatTensor<B>,
+    ids: IntTensor<B>,
+    grad: FloatTensor<B>,
+    sum: Option<FloatTensor<B>>,
+) -> FloatTensor<B> {
+    let own = B::embedding_backward(table, grad, ids);
+    match sum {
+        None => own,
+        Some(sum) => B::float_add(own, sum),
+    }
 }
 
 fn no_kernel<B: Backend, T>(call: &FusedCall<B>) -> T {
@@ -114,10 +168,10 @@ pub enum FusedKind {
         /// Width of a head.
         head_dim: usize,
     },
-    /// [`FusedCall::Linear`]. `Autodiff` does not have it.
+    /// [`FusedCall::Linear`] without GELU.
     Linear,
-    /// [`FusedCall::AddBias`].
-    AddBias,
+    /// [`FusedCall::Linear`] with GELU. `Autodiff` does not have it.
+    LinearGelu,
     /// [`FusedCall::BiasGelu`].
     BiasGelu,
     /// [`FusedCall::ResidualNorm`].
@@ -147,16 +201,16 @@ pub enum FusedCall<B: Backend> {
     ///
     /// Inputs: query, key, value, then position key if `c2p` and position query if `p2c`.
     Attention(AttentionCall<B>),
-    /// `x W + b` or `gelu(x W + b)`, for inference: the gradients need the product by itself.
+    /// `x W + b` or `gelu(x W + b)`.
     ///
     /// Inputs: `x` `[..., d_input]`, `W` `[d_input, d_output]`, and `b` `[d_output]` unless there is
     /// none. Output: `[..., d_output]`.
     Linear {
-        /// Whether GELU follows; it takes a bias.
+        /// Whether GELU follows; it takes a bias. For inference: the gradients need `x W + b`.
         gelu: bool,
+        /// Whether `W` is given as `[d_output, d_input]`, as a word table that is an output matrix.
+        tied: bool,
     },
-    /// `x + b`. Inputs: `x` `[..., width]`, `b` `[width]`.
-    AddBias,
     /// `gelu(x + b)`. Inputs: `x` `[..., width]`, `b` `[width]`.
     BiasGelu,
     /// `LN(dropout(x + b) + residual)`.

@@ -76,10 +76,13 @@ mod gpu {
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod host {
-    use burn::tensor::DType;
-    use burn::tensor::ops::FloatTensor;
+    use burn::tensor::ops::{FloatTensor, IntTensor};
+    use burn::tensor::{DType, TensorMetadata};
 
-    use crate::ops::{AdamWTensors, AdamWUpdate, DebertaBackend, Fused, FusedCall, FusedKind, cpu};
+    use crate::ops::{
+        AdamWTensors, AdamWUpdate, DebertaBackend, Fused, FusedCall, FusedKind, LinearGradients,
+        backend, cpu,
+    };
 
     /// The CPU kernels, for a backend whose numbers they can read.
     macro_rules! use_cpu_kernels {
@@ -100,6 +103,24 @@ mod host {
                     grad: FloatTensor<Self>,
                 ) -> Vec<FloatTensor<Self>> {
                     cpu::backward(call, inputs, output, grad)
+                }
+
+                fn linear_backward(
+                    call: LinearGradients<'_, Self>,
+                ) -> [Option<FloatTensor<Self>>; 3] {
+                    cpu::linear_backward(call)
+                }
+
+                fn lookup_backward(
+                    table: FloatTensor<Self>,
+                    ids: IntTensor<Self>,
+                    grad: FloatTensor<Self>,
+                    sum: Option<FloatTensor<Self>>,
+                ) -> FloatTensor<Self> {
+                    match table.dtype() {
+                        DType::F32 => cpu::lookup_backward::<Self>(table.shape(), &ids, &grad, sum),
+                        _ => backend::lookup_backward::<Self>(table, ids, grad, sum),
+                    }
                 }
 
                 fn adamw(update: &AdamWUpdate, tensors: AdamWTensors<Self>) -> AdamWTensors<Self> {

@@ -14,12 +14,12 @@ mod position_terms;
 mod reference;
 mod table;
 
-use burn::nn::{Dropout, LayerNorm, Linear};
+use burn::nn::{Dropout, Embedding, LayerNorm, Linear};
 use burn::tensor::{DType, Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
 
 pub use backend::{
     AdamWTensors, AdamWUpdate, AttentionCall, DebertaAutodiffBackend, DebertaBackend, DropoutCall,
-    Fused, FusedCall, FusedKind, MaskCall, Segment,
+    Fused, FusedCall, FusedKind, LinearGradients, MaskCall, Segment,
 };
 pub(crate) use position_terms::{content_to_position, position_to_content};
 pub(crate) use reference::{gelu, widen};
@@ -84,9 +84,12 @@ pub(crate) fn linear<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    whole_linear(linear, false, &x)
-        .or_else(|| fused_linear(linear, FusedKind::AddBias, FusedCall::AddBias, &x))
-        .unwrap_or_else(|| linear.forward(x))
+    match &linear.bias {
+        Some(bias) if fuses(FusedKind::Linear, &x) => {
+            linear_call(false, false, x, linear.weight.val(), Some(bias.val()))
+        }
+        _ => linear.forward(x),
+    }
 }
 
 /// `gelu(x W + b)` for `x` `[..., d_input]`.
@@ -94,39 +97,56 @@ pub(crate) fn linear_gelu<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    whole_linear(linear, true, &x)
-        .or_else(|| fused_linear(linear, FusedKind::BiasGelu, FusedCall::BiasGelu, &x))
-        .unwrap_or_else(|| gelu(linear.forward(x)))
+    match &linear.bias {
+        Some(bias) if fuses(FusedKind::LinearGelu, &x) => {
+            linear_call(true, false, x, linear.weight.val(), Some(bias.val()))
+        }
+        Some(bias) if fuses(FusedKind::BiasGelu, &x) => {
+            let inputs = vec![primitive(product(linear, x)), primitive(bias.val())];
+            call(FusedCall::BiasGelu, inputs)
+        }
+        _ => gelu(linear.forward(x)),
+    }
 }
 
-/// Product, bias and nonlinearity in one; `None` without a bias or a kernel.
-fn whole_linear<B: DebertaBackend, const D: usize>(
-    linear: &Linear<B>,
+/// Logits `x Wᵀ + b` against a table of words.
+///
+/// # Shapes
+///
+/// - x: `[rows, width]`
+/// - table: `[vocab, width]`
+/// - bias: `[vocab]`
+/// - output: `[rows, vocab]`
+pub(crate) fn vocabulary_logits<B: DebertaBackend>(
+    x: Tensor<B, 2>,
+    table: Tensor<B, 2>,
+    bias: Tensor<B, 1>,
+) -> Tensor<B, 2> {
+    if fuses(FusedKind::Linear, &x) {
+        return linear_call(false, true, x, table, Some(bias));
+    }
+    x.matmul(table.transpose()) + bias.unsqueeze()
+}
+
+fn linear_call<B: DebertaBackend, const D: usize>(
     gelu: bool,
-    x: &Tensor<B, D>,
-) -> Option<Tensor<B, D>> {
-    let bias = linear
-        .bias
-        .as_ref()
-        .filter(|_| fuses(FusedKind::Linear, x))?;
-    let inputs = vec![
-        primitive(x.clone()),
-        primitive(linear.weight.val()),
-        primitive(bias.val()),
-    ];
-    Some(call(FusedCall::Linear { gelu }, inputs))
+    tied: bool,
+    x: Tensor<B, D>,
+    weight: Tensor<B, 2>,
+    bias: Option<Tensor<B, 1>>,
+) -> Tensor<B, D> {
+    let inputs = [primitive(x), primitive(weight)].into_iter();
+    let inputs = inputs.chain(bias.map(primitive)).collect();
+    call(FusedCall::Linear { gelu, tied }, inputs)
 }
 
-/// The matrix product, then `bias_call` on it and the bias; `None` without a bias or a kernel.
-fn fused_linear<B: DebertaBackend, const D: usize>(
-    linear: &Linear<B>,
-    kind: FusedKind,
-    bias_call: FusedCall<B>,
-    x: &Tensor<B, D>,
-) -> Option<Tensor<B, D>> {
-    let bias = linear.bias.as_ref().filter(|_| fuses(kind, x))?;
-    let inputs = vec![primitive(product(linear, x.clone())), primitive(bias.val())];
-    Some(call(bias_call, inputs))
+/// Rows `ids` `[batch, seq_len]` of a table of words.
+pub(crate) fn lookup<B: DebertaBackend>(
+    words: &Embedding<B>,
+    ids: Tensor<B, 2, Int>,
+) -> Tensor<B, 3> {
+    let rows = B::lookup(primitive(words.weight.val()), ids.into_primitive());
+    Tensor::from_primitive(TensorPrimitive::Float(rows))
 }
 
 /// `LN(dropout(x W + b) + residual)`, the end of both halves of a layer.
@@ -189,14 +209,6 @@ pub(crate) fn norm<B: DebertaBackend, const D: usize>(
     }
 }
 
-/// Adds `bias` `[width]` to every row of `x` `[rows, width]`.
-pub(crate) fn add_bias<B: DebertaBackend>(x: Tensor<B, 2>, bias: Tensor<B, 1>) -> Tensor<B, 2> {
-    if fuses(FusedKind::AddBias, &x) {
-        return call(FusedCall::AddBias, vec![primitive(x), primitive(bias)]);
-    }
-    x + bias.unsqueeze()
-}
-
 /// `-log softmax(logits)[label]` of each row, in nats.
 ///
 /// # Shapes
@@ -217,8 +229,7 @@ pub(crate) fn cross_entropy<B: DebertaBackend>(
 /// `x W` with all leading axes in one, so that one large matrix product runs.
 fn product<B: DebertaBackend, const D: usize>(linear: &Linear<B>, x: Tensor<B, D>) -> Tensor<B, D> {
     if fuses(FusedKind::Linear, &x) {
-        let inputs = vec![primitive(x), primitive(linear.weight.val())];
-        return call(FusedCall::Linear { gelu: false }, inputs);
+        return linear_call(false, false, x, linear.weight.val(), None);
     }
     let mut dims = x.dims();
     let [d_input, d_output] = linear.weight.dims();

@@ -7,6 +7,7 @@
 mod attention;
 mod host;
 mod linear;
+mod maps;
 mod math;
 mod rows;
 mod shared;
@@ -19,7 +20,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Shape, TensorMetadata};
 
 use self::host::HostBackend;
-use self::linear::Epilogue;
+pub(super) use self::maps::{linear_backward, lookup_backward};
 use super::{
     AdamWTensors, AdamWUpdate, AttentionCall, DropoutCall, Fused, FusedCall, MaskCall, Segment,
 };
@@ -35,24 +36,7 @@ pub(super) fn forward<B: HostBackend>(call: &FusedCall<B>, inputs: &[FloatTensor
     };
     match call {
         FusedCall::Attention(attention) => attention_forward(attention, inputs),
-        FusedCall::Linear { gelu } => {
-            let weight = B::floats(&inputs[1]);
-            let bias = inputs.get(2).map(B::floats);
-            let [d_input, d_output] = inputs[1].shape().dims();
-            let epilogue = match &bias {
-                None => Epilogue::None,
-                Some(bias) if *gelu => Epilogue::BiasGelu(bias),
-                Some(bias) => Epilogue::Bias(bias),
-            };
-            let output = linear::linear(x, &weight, d_input, d_output, epilogue);
-            let mut shape = shape;
-            shape[inputs[0].rank() - 1] = d_output;
-            Fused {
-                output: B::tensor(output, shape),
-                statistics: None,
-            }
-        }
-        FusedCall::AddBias => plain(rows::add_bias(x, &B::floats(&inputs[1]))),
+        FusedCall::Linear { gelu, tied } => maps::linear(*gelu, *tied, inputs),
         FusedCall::BiasGelu => plain(rows::bias_gelu(x, &B::floats(&inputs[1]))),
         FusedCall::ResidualNorm { .. } | FusedCall::LayerNorm { .. } => {
             let owned = NormTensors::read(call, inputs);
@@ -119,11 +103,7 @@ pub(super) fn backward<B: HostBackend>(
         FusedCall::Attention(attention) => {
             return attention_backward(attention, inputs, output, d_output);
         }
-        FusedCall::Linear { .. } => unreachable!("it is only for what no gradient flows through"),
-        FusedCall::AddBias => {
-            let d_bias = rows::column_sums(d_output, inputs[1].shape()[0]);
-            return vec![grad.clone(), B::tensor(d_bias, inputs[1].shape())];
-        }
+        FusedCall::Linear { .. } => unreachable!("its gradients are asked for one by one"),
         FusedCall::BiasGelu => {
             let (d_x, d_bias) = rows::bias_gelu_backward(x, &B::floats(&inputs[1]), d_output);
             vec![d_x, d_bias]

@@ -9,28 +9,8 @@ use super::math::{dispatch, drop_threshold, normal, random_u32};
 /// result does not depend on the number of threads.
 const ROWS: usize = 64;
 
-/// `x + bias`, row by row.
-pub(super) fn add_bias(x: &[f32], bias: &[f32]) -> Vec<f32> {
-    map_biased(
-        x,
-        bias,
-        #[inline(always)]
-        |h| h,
-    )
-}
-
 /// `gelu(x + bias)`, row by row.
 pub(super) fn bias_gelu(x: &[f32], bias: &[f32]) -> Vec<f32> {
-    map_biased(
-        x,
-        bias,
-        #[inline(always)]
-        |h| h * normal(h).0,
-    )
-}
-
-/// `f(x + bias)`, row by row.
-fn map_biased(x: &[f32], bias: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
     let width = bias.len();
     map_rows(x, width, |_, x, out| {
         dispatch(
@@ -38,7 +18,8 @@ fn map_biased(x: &[f32], bias: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32
             || {
                 for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
                     for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
-                        *out = f(x + bias);
+                        let h = x + bias;
+                        *out = h * normal(h).0;
                     }
                 }
             },
@@ -84,6 +65,21 @@ pub(super) fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
         sums
     });
     sum_in_order(partial.collect(), width)
+}
+
+/// Adds row `i` of `rows` to row `ids[i]` of `table`; rows of the same id are summed first.
+pub(super) fn add_rows(table: &mut [f32], width: usize, ids: &[i32], rows: &[f32]) {
+    let mut order: Vec<_> = (0..ids.len()).collect();
+    order.sort_by_key(|&row| ids[row]);
+    let row_of = |index: usize| index * width..(index + 1) * width;
+    let mut sum = vec![0.0; width];
+    for same in order.chunk_by(|&a, &b| ids[a] == ids[b]) {
+        sum.fill(0.0);
+        for &row in same {
+            add_to(&mut sum, &rows[row_of(row)]);
+        }
+        add_to(&mut table[row_of(ids[same[0]] as usize)], &sum);
+    }
 }
 
 /// Inputs of a layer norm, with or without what is added before it.
@@ -300,7 +296,7 @@ fn map_rows(x: &[f32], width: usize, work: impl Fn(usize, &[f32], &mut [f32]) + 
 }
 
 #[inline(always)]
-fn add_to(sums: &mut [f32], row: &[f32]) {
+pub(super) fn add_to(sums: &mut [f32], row: &[f32]) {
     for (sum, x) in sums.iter_mut().zip(row) {
         *sum += x;
     }

@@ -33,7 +33,7 @@ impl<B: DebertaBackend> Branch<B> {
         let embeddings = &encoder.embeddings;
         let vectors = match (self.perturbed, &self.input.tokens) {
             (Perturbed::Sum, _) => embeddings.sum(&self.input),
-            (Perturbed::Words, Tokens::Ids(ids)) => embeddings.word_embeddings.forward(ids.clone()),
+            (Perturbed::Words, Tokens::Ids(ids)) => embeddings.words(ids.clone()),
             (Perturbed::Words, Tokens::Vectors(vectors)) => vectors.clone(),
         };
         normalize(vectors)
