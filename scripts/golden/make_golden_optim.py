@@ -6,7 +6,7 @@ Writes crates/deberta-train/tests/fixtures/optim.json:
   schedules   factor of the learning rate per step, for 60 steps of which 12 are warm-up
   xadam       twenty steps on sum(w * x**2) + sum(x): values of x after each, in float64
 """
-import json, os, sys
+import contextlib, json, os, sys
 sys.path.insert(0, os.environ["MS_DEBERTA"])
 import torch
 from DeBERTa.optims.lr_schedulers import SCHEDULES
@@ -27,7 +27,8 @@ def xadam():
     x = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
     w = torch.tensor(weight, dtype=torch.float64)
     settings = dict(lr=0.05, weight_decay_rate=0.1, e=1e-6, warmup=WARMUP / TOTAL, t_total=TOTAL, schedule="warmup_linear")
-    optimizer = XAdam([x], **settings)
+    optimizer = XAdam([{"params": [x], "rank": -1}], **settings)  # of no rank: updated in this process
+    torch.cuda.device = contextlib.nullcontext  # it selects the device of x, which need not be a GPU
     values = []
     for _ in range(20):
         optimizer.zero_grad()

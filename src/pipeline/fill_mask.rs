@@ -3,33 +3,36 @@
 use std::path::Path;
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
-use deberta_data::batching::{BatchLimit, LengthBatches};
-use deberta_data::tokenizer::{Tokenize, Tokenizer};
-use deberta_model::attention::AttentionMask;
+use burn::tensor::backend::Backend;
+use deberta_data::batching::LengthBatches;
+use deberta_data::tokenizer::{Sequence, SequenceConfig, Tokenize};
 use deberta_model::checkpoint::{Compatibility, load_masked_lm};
 use deberta_model::config::AbsolutePositions;
 use deberta_model::heads::masked_lm::MaskedTokens;
-use deberta_model::{
-    DebertaBackend, DebertaConfig, DebertaForMaskedLm, DebertaInput, MaskedLmInput,
-};
-use serde::Serialize;
+use deberta_model::{DebertaBackend, DebertaConfig, DebertaForMaskedLm, MaskedLmInput};
+use serde::{Deserialize, Serialize};
 
 use super::PipelineError;
-use super::base::open_tokenizer;
-use crate::hub::{self, HubOptions};
+use super::base::{Base, common_methods, in_parallel};
 
 /// A masked language model with its tokenizer.
+///
+/// ```no_run
+/// use deberta::backend::DefaultBackend;
+/// use deberta::pipeline::FillMask;
+///
+/// let device = Default::default();
+/// let fill = FillMask::<DefaultBackend>::from_pretrained("microsoft/deberta-v3-base", &device)?;
+/// let answers = fill.predict(&["Paris is the [MASK] of France."], 5)?;
+/// # Ok::<(), deberta::pipeline::PipelineError>(())
+/// ```
 #[derive(Debug)]
 pub struct FillMask<B: Backend> {
-    tokenizer: Tokenizer,
-    model: DebertaForMaskedLm<B>,
-    config: DebertaConfig,
-    device: B::Device,
+    base: Base<B, DebertaForMaskedLm<B>>,
 }
 
 /// The answer for one `[MASK]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FilledMask {
     /// Which token of the text this is, counted from 0 without markers.
     pub token_index: usize,
@@ -38,7 +41,7 @@ pub struct FilledMask {
 }
 
 /// A piece that may stand for a `[MASK]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MaskCandidate {
     /// Id of the piece.
     pub id: u32,
@@ -50,40 +53,9 @@ pub struct MaskCandidate {
     pub probability: f64,
 }
 
-/// An encoded text, with its markers.
-struct Encoded {
-    /// Position among the texts given.
-    index: usize,
-    ids: Vec<u32>,
-    masks: Vec<u32>,
-}
+common_methods!(FillMask);
 
 impl<B: DebertaBackend> FillMask<B> {
-    /// Opens a model by name, such as `microsoft/deberta-v3-base`, or a checkpoint folder.
-    ///
-    /// A name is `owner/name` or `owner/name@revision` on the Hugging Face Hub, downloaded unless the
-    /// cache has it; this takes the feature `hub`, and follows the
-    /// [environment](HubOptions::from_env). Use [`hub::resolve`] and [`open`](Self::open) for other
-    /// settings or to watch the download.
-    ///
-    /// ```no_run
-    /// use deberta::backend::DefaultBackend;
-    /// use deberta::pipeline::FillMask;
-    ///
-    /// let device = Default::default();
-    /// let fill = FillMask::<DefaultBackend>::from_pretrained("microsoft/deberta-v3-base", &device)?;
-    /// let answers = fill.predict(&["Paris is the [MASK] of France."], 5)?;
-    /// # Ok::<(), deberta::pipeline::PipelineError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// If the model cannot be had, and as [`open`](Self::open).
-    pub fn from_pretrained(model: &str, device: &B::Device) -> Result<Self, PipelineError> {
-        let dir = hub::resolve(model, &HubOptions::from_env(), &mut ())?;
-        Self::open(&dir, device)
-    }
-
     /// Opens a checkpoint folder with its tokenizer.
     ///
     /// # Errors
@@ -92,23 +64,9 @@ impl<B: DebertaBackend> FillMask<B> {
     pub fn open(dir: &Path, device: &B::Device) -> Result<Self, PipelineError> {
         let (mut model, config) = load_masked_lm::<B>(dir, Compatibility::Microsoft, device)?;
         model.deberta.prepare();
-        Ok(Self {
-            tokenizer: open_tokenizer(dir, &config)?,
-            model,
-            config,
-            device: device.clone(),
-        })
-    }
-
-    /// The tokenizer of the checkpoint.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
-    }
-
-    /// Most tokens of a text with its two markers; `None` for no limit.
-    pub fn max_tokens(&self) -> Option<usize> {
-        let limited = self.config.absolute_positions != AbsolutePositions::None;
-        limited.then_some(self.config.max_position_embeddings)
+        let mut base = Base::new(dir, (model, config), device)?;
+        base.max_length = base.max_length.min(most_positions(&base.config));
+        Ok(Self { base })
     }
 
     /// Fills every `[MASK]` of every text with its `top_k` most probable pieces.
@@ -124,93 +82,88 @@ impl<B: DebertaBackend> FillMask<B> {
         texts: &[&str],
         top_k: usize,
     ) -> Result<Vec<Vec<FilledMask>>, PipelineError> {
-        let encoded = texts
-            .iter()
-            .enumerate()
-            .map(|(index, text)| self.encode(index, text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let lengths: Vec<usize> = encoded.iter().map(|text| text.ids.len()).collect();
+        let sequences = in_parallel(texts, |_, text| {
+            SequenceConfig::default().encode(&self.base.tokenizer, text, None)
+        })?;
+        let masks = (0..).zip(texts).zip(&sequences);
+        let masks = masks.map(|((index, text), sequence)| self.masks(index, text, sequence));
+        let masks: Vec<Vec<u32>> = masks.collect::<Result<_, _>>()?;
+        let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
 
-        let mut answers = vec![Vec::new(); texts.len()];
-        for batch in LengthBatches::new(&lengths, BatchLimit::default()).iter() {
-            let batch: Vec<&Encoded> = batch.iter().map(|&index| &encoded[index]).collect();
-            let probabilities = self.probabilities(&batch);
-            let mut rows = probabilities.chunks(self.config.vocab_size);
-            for text in batch {
-                for (&position, row) in text.masks.iter().zip(&mut rows) {
-                    answers[text.index].push(FilledMask {
+        let batches = LengthBatches::new(&lengths, self.base.limit);
+        let mut answers = Vec::with_capacity(texts.len());
+        for batch in batches.iter() {
+            let probabilities = self.probabilities(&sequences, &masks, batch);
+            let mut rows = probabilities.chunks(self.base.config.vocab_size);
+            for &index in batch {
+                let filled = masks[index]
+                    .iter()
+                    .zip(&mut rows)
+                    .map(|(&at, row)| FilledMask {
                         // The first marker is not part of the text.
-                        token_index: position as usize - 1,
+                        token_index: at as usize - 1,
                         candidates: self.best(row, top_k),
                     });
-                }
+                answers.push(filled.collect());
             }
         }
-        Ok(answers)
+        Ok(batches.restore(answers))
     }
 
-    fn encode(&self, index: usize, text: &str) -> Result<Encoded, PipelineError> {
-        let special = self.tokenizer.special();
-        let mut ids = vec![special.cls];
-        ids.extend(self.tokenizer.encode_ids(text)?);
-        ids.push(special.sep);
-
-        let masks: Vec<u32> = (0_u32..)
-            .zip(&ids)
-            .filter(|(_, id)| **id == special.mask)
-            .map(|(position, _)| position)
+    /// Positions of the masks of a text, markers counted.
+    fn masks(
+        &self,
+        index: usize,
+        text: &str,
+        sequence: &Sequence,
+    ) -> Result<Vec<u32>, PipelineError> {
+        let Base {
+            tokenizer, config, ..
+        } = &self.base;
+        let mask = tokenizer.special().mask;
+        let positions = (0_u32..).zip(&sequence.ids);
+        let masks: Vec<u32> = positions
+            .filter(|(_, id)| **id == mask)
+            .map(|(at, _)| at)
             .collect();
         if masks.is_empty() {
             return Err(PipelineError::NoMask {
                 index,
-                mask: self
-                    .tokenizer
-                    .token(special.mask)
-                    .unwrap_or_default()
-                    .into(),
+                mask: tokenizer.token(mask).unwrap_or_default().into(),
                 text: text.into(),
             });
         }
-        match self.max_tokens() {
-            Some(limit) if ids.len() > limit => Err(PipelineError::TooLong {
+        let limit = self.base.max_length.min(most_positions(config));
+        match sequence.len() > limit {
+            true => Err(PipelineError::TooLong {
                 index,
-                tokens: ids.len(),
+                tokens: sequence.len(),
                 limit,
             }),
-            _ => Ok(Encoded { index, ids, masks }),
+            false => Ok(masks),
         }
     }
 
     /// Probabilities of every id at every mask of the batch, row after row.
-    fn probabilities(&self, batch: &[&Encoded]) -> Vec<f32> {
-        let lengths: Vec<usize> = batch.iter().map(|text| text.ids.len()).collect();
-        let seq_len = lengths.iter().copied().max().unwrap_or(0);
-        let pad = self.config.pad_token_id as i32;
-        let ids: Vec<i32> = batch
-            .iter()
-            .flat_map(|text| {
-                let padding = seq_len - text.ids.len();
-                let ids = text.ids.iter().map(|&id| id as i32);
-                ids.chain(std::iter::repeat_n(pad, padding))
-            })
-            .collect();
-        let ids = TensorData::new(ids, [batch.len(), seq_len]);
-        let ids = Tensor::<B, 2, Int>::from_data(ids, &self.device);
-        let masks: Vec<Vec<u32>> = batch.iter().map(|text| text.masks.clone()).collect();
-
-        let logits = self.model.forward(MaskedLmInput {
-            tokens: DebertaInput {
-                mask: AttentionMask::from_lengths(&lengths, seq_len, &self.device),
-                ..DebertaInput::new(ids)
-            },
-            masked: MaskedTokens::new(&masks, seq_len, &self.device),
+    fn probabilities(
+        &self,
+        sequences: &[Sequence],
+        masks: &[Vec<u32>],
+        batch: &[usize],
+    ) -> Vec<f32> {
+        let lengths = batch.iter().map(|&index| sequences[index].len());
+        let seq_len = lengths.max().unwrap_or(0);
+        let masks: Vec<Vec<u32>> = batch.iter().map(|&index| masks[index].clone()).collect();
+        let logits = self.base.model.forward(MaskedLmInput {
+            tokens: self.base.input(sequences, batch, seq_len),
+            masked: MaskedTokens::new(&masks, seq_len, &self.base.device),
         });
         softmax(logits, 1).into_data().iter::<f32>().collect()
     }
 
     /// The `top_k` most probable pieces of a row, probabilities renormalised over real pieces.
     fn best(&self, row: &[f32], top_k: usize) -> Vec<MaskCandidate> {
-        let real = self.tokenizer.vocab().replaceable_ids();
+        let real = self.base.tokenizer.vocab().replaceable_ids();
         let probability = |id: u32| row.get(id as usize).map_or(0.0, |&it| f64::from(it));
         let total: f64 = real.iter().map(|&id| probability(id)).sum();
         let mut ids = real.to_vec();
@@ -223,10 +176,18 @@ impl<B: DebertaBackend> FillMask<B> {
         ids.into_iter()
             .map(|id| MaskCandidate {
                 id,
-                token: self.tokenizer.token(id).unwrap_or_default().into(),
-                text: self.tokenizer.decode(&[id]).trim().into(),
+                token: self.base.tokenizer.token(id).unwrap_or_default().into(),
+                text: self.base.tokenizer.decode(&[id]).trim().into(),
                 probability: probability(id) / total,
             })
             .collect()
+    }
+}
+
+/// Most tokens that the network has positions for; the mask decoder reads absolute ones, too.
+fn most_positions(config: &DebertaConfig) -> usize {
+    match config.absolute_positions {
+        AbsolutePositions::None => usize::MAX,
+        AbsolutePositions::Input | AbsolutePositions::Decoder => config.max_position_embeddings,
     }
 }

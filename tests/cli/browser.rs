@@ -47,7 +47,6 @@ const darkest = numbers.indexOf(Math.max(...numbers));
 const [query, key] = [Math.floor(darkest / count), darkest % count];
 const canvas = maps()[0].querySelector("canvas");
 const pixels_of = canvas.width / canvas.clientWidth;
-const room = 90, cell = (canvas.clientWidth - room) / count;
 const at = (index) => room + (index + 0.5) * cell;
 const painted = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
 const shade = (x, y) => painted[4 * (Math.floor(y * pixels_of) * canvas.width + Math.floor(x * pixels_of))];
@@ -57,7 +56,12 @@ const box = canvas.getBoundingClientRect();
 canvas.dispatchEvent(new MouseEvent("mousemove", { clientX: box.left + at(key), clientY: box.top + at(query) }));
 result.pointed = said();
 result.expected = [data.tokens[query], data.tokens[key], part.most.toFixed(3)];
-result.readable = cell >= 10;
+result.readable = cell >= 10 && canvas.clientWidth === room + cell * count;
+// A thumbnail of fewer pixels than there are cells loses none of the dark ones.
+const thumbnail = document.createElement("canvas");
+paint(thumbnail, part, 2);
+const corners = thumbnail.getContext("2d").getImageData(0, 0, 2, 2).data;
+result.thumbnailIsDark = [0, 4, 8, 12].some((it) => corners[it] === 8);
 result.taken = window.taken ?? 0;
 const pre = document.createElement("pre");
 pre.id = "result";
@@ -168,6 +172,7 @@ fn the_page_of_attention_works_in_a_browser() {
     assert_eq!(result["entered"], serde_json::json!(["head-1-0"]));
     assert_eq!(result["darkestIsPainted"], true, "{result}");
     assert_eq!(result["readable"], true);
+    assert_eq!(result["thumbnailIsDark"], true);
     let pointed = result["pointed"].as_str().unwrap();
     for expected in result["expected"].as_array().unwrap() {
         assert!(pointed.contains(expected.as_str().unwrap()), "{pointed}");

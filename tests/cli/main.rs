@@ -5,6 +5,7 @@ mod answers;
 mod attention;
 mod browser;
 mod checkpoints;
+mod endings;
 mod forward;
 mod tokenize;
 

@@ -1,8 +1,12 @@
 //! `deberta completions`: for shells.
 
+use std::io::Write;
+
 use anyhow::Result;
 use clap::{Command, ValueEnum};
 use clap_complete::Shell;
+
+use crate::stdout::stdout;
 
 /// Print completions for a shell.
 #[derive(clap::Args)]
@@ -31,6 +35,8 @@ pub(crate) fn run(args: &Args, mut command: Command) -> Result<()> {
         Kind::Zsh => Shell::Zsh,
         Kind::Fish => Shell::Fish,
     };
-    clap_complete::generate(shell, &mut command, "deberta", &mut std::io::stdout());
-    Ok(())
+    // The generator panics if it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "deberta", &mut script);
+    Ok(stdout().write_all(&script)?)
 }

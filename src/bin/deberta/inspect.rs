@@ -1,5 +1,6 @@
 //! `deberta inspect`: what a checkpoint is, and what it lacks.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -14,6 +15,7 @@ use deberta::model::{HfConfig, presets};
 use serde::Serialize;
 
 use crate::source;
+use crate::stdout::stdout;
 
 /// Say what a checkpoint is: size, parameters, float types, heads, tokenizer, and what is missing.
 ///
@@ -21,6 +23,7 @@ use crate::source;
 /// tokenizer and the headers of safetensors files; PyTorch files have none, so of these only the size
 /// is known.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Folder of the checkpoint, or its name on the Hub
     model: String,
@@ -31,6 +34,12 @@ pub(crate) struct Args {
     #[arg(long)]
     tensors: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  deberta inspect microsoft/deberta-v3-base
+  deberta inspect my-model/ --tensors
+  deberta inspect my-model/ --json > report.json";
 
 /// What there is to say.
 #[derive(Serialize)]
@@ -109,12 +118,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         remote(args)?
     };
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&report);
-    }
-    Ok(())
+    let shown = match args.json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => shown(&report),
+    };
+    Ok(stdout().write_all(shown.as_bytes())?)
 }
 
 /// Asks the Hub; offline, reads the cache.
@@ -237,9 +245,11 @@ fn head_name(head: Head) -> &'static str {
     }
 }
 
-fn print(report: &Report) {
+/// The report for people.
+fn shown(report: &Report) -> String {
     let config = &report.config;
-    let line = |what: &str, text: String| println!("{what:<14}{text}");
+    let mut shown = String::new();
+    let mut line = |what: &str, text: String| shown.push_str(&format!("{what:<14}{text}\n"));
     line("checkpoint", report.path.clone());
     line(
         "size",
@@ -267,7 +277,7 @@ fn print(report: &Report) {
         line("file", format!("{name}, {size}"));
     }
     match &report.weights {
-        Some(weights) => print_weights(weights, line),
+        Some(weights) => weight_lines(weights, &mut line),
         None => line("weights", "only the sizes of the files are known".into()),
     }
     line(
@@ -281,14 +291,15 @@ fn print(report: &Report) {
     let tensors = report.weights.iter().flat_map(|it| &it.tensors);
     for tensor in tensors {
         let hub_name = tensor.hub_name.as_deref().unwrap_or("(left aside)");
-        println!(
-            "  {} {:?} {} -> {hub_name}",
+        shown.push_str(&format!(
+            "  {} {:?} {} -> {hub_name}\n",
             tensor.name, tensor.shape, tensor.dtype
-        );
+        ));
     }
+    shown
 }
 
-fn print_weights(weights: &WeightsReport, line: impl Fn(&str, String)) {
+fn weight_lines(weights: &WeightsReport, mut line: impl FnMut(&str, String)) {
     let dtypes = weights.dtypes.join(" and ");
     let file = weights.file.display();
     line(

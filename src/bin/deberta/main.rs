@@ -17,6 +17,7 @@ mod inspect;
 mod lines;
 mod pretrain;
 mod source;
+mod stdout;
 mod tasks;
 mod text;
 mod tokenize;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(error) if stdout::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -168,7 +170,9 @@ mod tests {
         let mut count = 0;
         for command in command.get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string);
-            count += assert_accepted(&help.unwrap_or_default());
+            let examples = assert_accepted(&help.unwrap_or_default());
+            assert!(examples > 0, "{} has no examples", command.get_name());
+            count += examples;
         }
         assert!(count > 20, "only {count}");
     }

@@ -260,11 +260,8 @@ fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) {
 fn probe_sentences(config: SyntheticConfig, fill: &FillMask<DefaultBackend>) -> Vec<String> {
     let language = SyntheticLanguage::new(config);
     let fits = |text: &String| {
-        let tokens = fill
-            .tokenizer()
-            .encode_ids(text)
-            .map_or(usize::MAX, |ids| ids.len() + 2);
-        fill.max_tokens().is_none_or(|limit| tokens <= limit)
+        let ids = fill.tokenizer().encode_ids(text);
+        ids.is_ok_and(|ids| ids.len() + 2 <= fill.max_length())
     };
     ProbeKind::ALL
         .into_iter()

@@ -9,6 +9,7 @@ use deberta::data::tokenizer::{SequenceConfig, Tokenize, Tokenizer, Truncation};
 use deberta::hub::Parts;
 use serde_json::json;
 
+use crate::stdout::stdout;
 use crate::{lines, source};
 
 /// Print the tokens of each line as one line of JSON: `ids`, `tokens`, `offsets` (characters of the
@@ -21,7 +22,7 @@ use crate::{lines, source};
 pub(crate) struct Args {
     /// Folder or file of the tokenizer (spm.model, vocab.json with merges.txt, tokenizer.json), or a
     /// name on the Hub
-    #[arg(long)]
+    #[arg(long, short)]
     model: String,
     /// Files to read; standard input by default
     files: Vec<PathBuf>,
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         },
         ..SequenceConfig::default()
     };
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(stdout());
     for source in lines::sources(&args.files)? {
         let name = source.name;
         for (number, line) in (1..).zip(source.reader.lines()) {

@@ -30,6 +30,17 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("cargo xtask bench", "takes an hour and a quiet machine"),
 ];
 
+/// Examples that pages call.
+const EXAMPLES: &[&str] = &[
+    "pretrain",
+    "finetune",
+    "fill_mask",
+    "zero_shot",
+    "rerank",
+    "ner",
+    "embed",
+];
+
 /// Largest difference that the comparison with Python may show.
 const TOLERANCE: f64 = 1e-4;
 
@@ -99,16 +110,7 @@ struct Programs {
 
 /// Builds what the pages call, without `--release`, as the other stages do.
 fn build() -> Result<Programs> {
-    let what = [
-        "--package",
-        "deberta",
-        "--bin",
-        "deberta",
-        "--example",
-        "pretrain",
-        "--example",
-        "finetune",
-    ];
+    let what = ["--package", "deberta", "--bin", "deberta", "--examples"];
     shell::run(&mut shell::cargo(&[&["build"], &what[..]].concat()))?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| shell::root().join("target"), |it| shell::root().join(it));

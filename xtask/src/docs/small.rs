@@ -1,5 +1,7 @@
 //! Commands that take seconds in place of minutes or days.
 
+use super::EXAMPLES;
+
 /// Settings under which a network from scratch is tiny.
 pub(crate) const TINY_NETWORK: &[&str] = &[
     "--set=corpus.synthetic.train_stories=60",
@@ -28,7 +30,7 @@ const FINETUNE: &str = "--plain --steps 2 --batch-size 2 --max-length 32";
 /// The command with a built program in place of `cargo run`, and with little to do.
 pub(super) fn line(command: &str) -> String {
     let mut line = command.to_owned();
-    for example in ["pretrain", "finetune"] {
+    for example in EXAMPLES {
         let cargo = format!("cargo run --release --example {example}");
         if let Some(rest) = line.strip_prefix(&cargo) {
             line = format!("{example}{}", rest.strip_prefix(" --").unwrap_or(rest));
@@ -71,6 +73,8 @@ mod tests {
     #[test]
     fn only_training_is_made_smaller() {
         assert_eq!(line("deberta classify -m a b"), "deberta classify -m a b");
+        let example = "cargo run --release --example zero_shot -- a \"b\" c";
+        assert_eq!(line(example), "zero_shot a \"b\" c");
         assert_eq!(
             line("cargo run --release --example pretrain -- --help"),
             "pretrain --help"

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-use super::{Programs, quietly};
+use super::{EXAMPLES, Programs, quietly};
 use crate::shell;
 
 /// A vocabulary of a few hundred pieces, beside the tests of the tokenizer.
@@ -56,7 +56,7 @@ impl World {
         let world = Self { root: root.into() };
         let bin = world.folder("bin")?;
         link(&programs.main, &bin.join("deberta"))?;
-        for example in ["pretrain", "finetune"] {
+        for example in EXAMPLES {
             link(&programs.examples.join(example), &bin.join(example))?;
         }
         let files = world.folder("files")?;

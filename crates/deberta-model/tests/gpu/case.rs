@@ -31,7 +31,8 @@ pub(super) struct Case {
     pub(super) head_dim: usize,
     /// Rows of queries and of keys.
     pub(super) rows: [usize; 2],
-    pub(super) batch: usize,
+    /// Rows of the batch axis of queries and of keys.
+    pub(super) batch: [usize; 2],
     pub(super) segments: Vec<Segment>,
     pub(super) table: RelativeRows,
     pub(super) zero_distance: usize,
@@ -78,7 +79,7 @@ impl Case {
             heads,
             head_dim,
             rows: [batch * q_len, batch * k_len],
-            batch,
+            batch: [batch; 2],
             segments: (0..batch).map(segment).collect(),
             table: RelativeRows::new(&BUCKETS, q_len, k_len),
             zero_distance: k_len - 1,
@@ -117,6 +118,13 @@ impl Case {
         }
     }
 
+    /// The queries of all sequences in one row, as they come where only some are asked.
+    pub(super) fn with_packed_queries(mut self) -> Self {
+        self.batch[0] = 1;
+        self.mask = Mask::Segments;
+        self
+    }
+
     /// Queries at these positions of their sequences.
     pub(super) fn at(mut self, position: impl Fn(usize) -> usize) -> Self {
         let longest = self.segments.iter().map(|it| it.keys.len()).max().unwrap();
@@ -152,7 +160,7 @@ impl Case {
 
     /// Every seventh key, and those after the length of each sequence.
     pub(super) fn padding(&self) -> Vec<bool> {
-        let k_len = self.rows[1] / self.batch;
+        let k_len = self.rows[1] / self.batch[1];
         let is_padding = |row: usize| {
             let (sequence, key) = (row / k_len, row % k_len);
             key % 7 == 3 || key >= k_len.saturating_sub(sequence * 3).max(1)
@@ -162,7 +170,7 @@ impl Case {
 
     /// A pattern in which some queries see nothing.
     pub(super) fn pairs(&self) -> Vec<bool> {
-        let k_len = self.rows[1] / self.batch;
+        let k_len = self.rows[1] / self.batch[1];
         let pairs = (0..self.rows[0] * k_len).map(|pair| {
             let (query, key) = (pair / k_len, pair % k_len);
             query % 5 == 4 || (query * 3 + key * 7) % 4 == 0
@@ -213,12 +221,13 @@ impl Case {
             Tensor::<B, 2, Bool>::from_data(data, device)
         };
         let [q_rows, k_rows] = self.rows;
+        let [q_batch, k_batch] = self.batch;
         let ints = |positions: &Vec<i32>| {
-            let data = TensorData::new(positions.clone(), [self.batch, q_rows / self.batch]);
+            let data = TensorData::new(positions.clone(), [q_batch, q_rows / q_batch]);
             Tensor::<B, 2, Int>::from_data(data, device).into_primitive()
         };
         let slots: Vec<u32> = self.table.slot_of_distance.clone();
-        let k_len = k_rows / self.batch;
+        let k_len = k_rows / k_batch;
         AttentionCall {
             heads: self.heads,
             c2p: self.terms[0],
@@ -231,11 +240,11 @@ impl Case {
                 Mask::Full => MaskCall::Full,
                 Mask::Segments => MaskCall::Segments(HostTable::new(self.segments.clone())),
                 Mask::Padding(padding) => {
-                    MaskCall::Padding(bools(padding, [self.batch, k_len]).into_primitive())
+                    MaskCall::Padding(bools(padding, [k_batch, k_len]).into_primitive())
                 }
                 Mask::Pairwise(blocked) => {
                     let blocked = bools(blocked, [q_rows, k_len]);
-                    let shape = [self.batch, q_rows / self.batch, k_len];
+                    let shape = [q_batch, q_rows / q_batch, k_len];
                     MaskCall::Pairwise(blocked.reshape(shape).into_primitive())
                 }
             },
@@ -250,7 +259,11 @@ impl Case {
 
     fn tensors<B: DebertaBackend>(&self, dtype: DType, device: &B::Device) -> Vec<Tensor<B, 3>> {
         let tensor = |(index, (rows, values)): (usize, (usize, Vec<f64>))| {
-            let batch = if index < 3 { self.batch } else { 1 };
+            let batch = match index {
+                0 => self.batch[0],
+                1 | 2 => self.batch[1],
+                _ => 1,
+            };
             let data = TensorData::new(values, [batch, rows / batch, self.width()]);
             Tensor::<B, 3>::from_data(data.convert::<f32>(), device).cast(dtype)
         };

@@ -209,6 +209,12 @@ fn chosen_queries_of_sequences_of_different_lengths() {
 }
 
 #[test]
+fn chosen_queries_may_be_packed_where_keys_are_not() {
+    let case = Case::new(3, 2, 5, 40, 8).at(|query| query * 37);
+    check(&case.with_packed_queries().with_dropout(0.2));
+}
+
+#[test]
 fn both_passes_drop_the_same_probabilities() {
     for prob in [0.1, 0.5] {
         check(&Case::new(2, 2, 65, 70, 8).with_dropout(prob));

@@ -12,6 +12,7 @@ use deberta_model::checkpoint::hub_tensors;
 use deberta_model::{DebertaConfig, DebertaInput};
 use safetensors::{Dtype, SafeTensors};
 
+#[cfg(not(any(feature = "test-wgpu", feature = "test-cuda")))]
 pub(crate) type FlexF32 = Autodiff<Flex>;
 pub(crate) type NdArrayF32 = Autodiff<NdArray<f32>>;
 pub(crate) type NdArrayF64 = Autodiff<NdArray<f64>>;
@@ -75,6 +76,7 @@ pub(crate) const ACCELERATOR: Tolerances = Tolerances {
 };
 
 /// For outputs and gradients stored in f64.
+#[cfg(not(any(feature = "test-wgpu", feature = "test-cuda")))]
 pub(crate) const F64: Tolerances = Tolerances {
     output: 1e-9,
     gradient: 1e-9,

@@ -31,7 +31,7 @@ use crate::source;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Folder of the checkpoint, or its name on the Hub
-    #[arg(long)]
+    #[arg(long, short)]
     model: String,
     /// Safetensors file to read
     #[arg(long, value_name = "FILE")]

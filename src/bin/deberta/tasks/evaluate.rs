@@ -1,17 +1,21 @@
 //! `deberta evaluate`: the metrics of a fine-tuned model on labelled files.
 
+use std::io::Write;
+
 use anyhow::Result;
 use deberta::backend::DefaultBackend;
 use deberta::data::task::Split;
 
 use super::args::{TaskArgs, Watcher};
 use super::predict::{FileArgs, files, open};
+use crate::stdout::stdout;
 
 /// Score a fine-tuned model on labelled files with the metrics of its task.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Model folder of a fine-tuning run, or a model on the Hub with --task
-    #[arg(long)]
+    #[arg(long, short)]
     model: String,
     #[command(flatten)]
     task: TaskArgs,
@@ -25,10 +29,17 @@ pub(crate) struct Args {
     json: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  deberta evaluate -m runs/finetune/model --data glue/SST-2
+  deberta evaluate -m runs/own/model --file labelled.csv --json
+  deberta evaluate -m owner/sentiment --task classify --file labelled.csv --label-column stars";
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let watcher = &mut Watcher::default();
     let predictor = open::<DefaultBackend>(&args.model, &args.task, args.max_length, watcher)?
         .with_batch_size(args.files.batch_size);
+    let mut out = stdout();
     for set in predictor.predict(&files(&args.files), Split::Dev, watcher)? {
         let scores = set.scores()?;
         if args.json {
@@ -38,15 +49,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 "skipped_lines": set.skipped_lines(),
                 "scores": scores,
             });
-            println!("{line}");
+            writeln!(out, "{line}")?;
             continue;
         }
-        println!("{}: {} examples", set.name(), set.examples().len());
+        writeln!(out, "{}: {} examples", set.name(), set.examples().len())?;
         if set.skipped_lines() > 0 {
-            println!("{} lines were skipped", set.skipped_lines());
+            writeln!(out, "{} lines were skipped", set.skipped_lines())?;
         }
         for (name, value) in scores {
-            println!("{name:24} {value:>10.4}");
+            writeln!(out, "{name:24} {value:>10.4}")?;
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use crate::compute_type::ComputeType;
 /// Writes the best model in the layout of the Hub, the metrics of the task, a report with pictures,
 /// and predictions for the held-out examples. Ctrl-C saves; --resume goes on.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     task: TaskArgs,
@@ -38,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long)]
     skip_bad: bool,
     /// Checkpoint folder, or a model on the Hub
-    #[arg(long)]
+    #[arg(long, short)]
     model: Option<String>,
     /// Keep configuration and tokenizer, but draw all weights at random
     #[arg(long)]
@@ -100,6 +101,13 @@ pub(crate) struct Args {
     #[arg(long)]
     plain: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  deberta finetune --task sst-2 --data glue/SST-2 -m microsoft/deberta-v3-small --out runs/sst-2
+  deberta finetune --task classify --train mine.csv --train-part 0.9 -m my-model/ --out runs/own
+  deberta finetune --task cola --data glue/CoLA -m my-model/ --sift --seeds 3 --out runs/cola
+  deberta finetune --resume --out runs/cola";
 
 /// How classes are weighed.
 #[derive(Debug, Clone, PartialEq)]

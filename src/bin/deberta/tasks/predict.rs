@@ -13,14 +13,16 @@ use deberta::hub::{self, HubOptions};
 use deberta::model::DebertaBackend;
 
 use super::args::{TaskArgs, Watcher};
+use crate::stdout::stdout;
 
 /// Predict with a fine-tuned model, in the form that the benchmark of the task takes.
 ///
 /// Labels may be missing. Without --file, the test files of the folder are predicted.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Model folder of a fine-tuning run, or a model on the Hub with --task
-    #[arg(long)]
+    #[arg(long, short)]
     model: String,
     #[command(flatten)]
     task: TaskArgs,
@@ -36,6 +38,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  deberta predict -m runs/finetune/model --data glue/SST-2 --out submission/
+  deberta predict -m runs/own/model --file unlabelled.csv > predictions.tsv";
 
 /// Files, or the folder that has them.
 #[derive(clap::Args)]
@@ -73,7 +80,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     for set in predictor.predict(&files(&args.files), Split::Test, watcher)? {
         match &args.out {
-            None => set.write(form, &mut std::io::stdout().lock())?,
+            None => {
+                let mut out = BufWriter::new(stdout());
+                set.write(form, &mut out)?;
+                out.flush()?;
+            }
             Some(dir) => write(&set, form, dir)?,
         }
         if set.skipped_lines() > 0 {

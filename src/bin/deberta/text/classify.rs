@@ -72,9 +72,36 @@ struct Classify {
     pair: bool,
 }
 
+/// The answer of this command and of `zero-shot`.
 #[derive(Serialize)]
-struct Labels {
+pub(super) struct Labels {
     labels: Vec<LabelScore>,
+}
+
+impl Labels {
+    pub(super) fn each(answers: Vec<Vec<LabelScore>>) -> Vec<Self> {
+        let one = |labels| Self { labels };
+        answers.into_iter().map(one).collect()
+    }
+
+    pub(super) fn header() -> Vec<String> {
+        vec!["label".into(), "score".into()]
+    }
+
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let row = |it: &LabelScore| vec![it.label.clone(), it.score.to_string()];
+        self.labels.iter().map(row).collect()
+    }
+
+    pub(super) fn pretty(&self, record: &Record, paint: Paint) -> String {
+        let label = |it: &LabelScore| {
+            let score = paint.score(it.score);
+            format!("{} {score}", paint.strong(&it.label))
+        };
+        let labels: Vec<String> = self.labels.iter().map(label).collect();
+        let texts = record.texts.join(" | ");
+        format!("{}  {}\n", labels.join("  "), paint.faint(&texts))
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -116,11 +143,7 @@ impl Answer for Classify {
                 pair: record.texts.get(1).map(String::as_str),
             })
             .collect();
-        let answers = self.classifier.predict(&inputs)?;
-        Ok(answers
-            .into_iter()
-            .map(|labels| Labels { labels })
-            .collect())
+        Ok(Labels::each(self.classifier.predict(&inputs)?))
     }
 }
 
@@ -128,31 +151,14 @@ impl Shown for Classify {
     type Answer = Labels;
 
     fn header(&self) -> Vec<String> {
-        vec!["label".into(), "score".into()]
+        Labels::header()
     }
 
     fn rows(&self, answer: &Labels) -> Vec<Row> {
-        rows(&answer.labels)
+        answer.rows()
     }
 
     fn pretty(&self, record: &Record, answer: &Labels, paint: Paint) -> String {
-        pretty(record, &answer.labels, paint)
+        answer.pretty(record, paint)
     }
-}
-
-pub(super) fn rows(labels: &[LabelScore]) -> Vec<Row> {
-    let row = |it: &LabelScore| vec![it.label.clone(), it.score.to_string()];
-    labels.iter().map(row).collect()
-}
-
-pub(super) fn pretty(record: &Record, labels: &[LabelScore], paint: Paint) -> String {
-    let labels: Vec<String> = labels
-        .iter()
-        .map(|it| format!("{} {}", paint.strong(&it.label), paint.score(it.score)))
-        .collect();
-    format!(
-        "{}  {}\n",
-        labels.join("  "),
-        paint.faint(&record.texts.join(" | "))
-    )
 }

@@ -8,7 +8,7 @@ use deberta::backend::DefaultBackend;
 use deberta::pipeline::{Embedder, PipelineError, Pooling};
 use serde::Serialize;
 
-use super::input::{InputArgs, Record};
+use super::input::{InputArgs, Record, texts};
 use super::output::{OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
@@ -72,8 +72,7 @@ impl Answer for Embed {
     }
 
     fn answer(&self, records: &[Record]) -> Result<Vec<Vector>, PipelineError> {
-        let texts: Vec<&str> = records.iter().map(Record::text).collect();
-        let vectors = self.embedder.predict(&texts)?;
+        let vectors = self.embedder.predict(&texts(records))?;
         Ok(vectors
             .into_iter()
             .map(|embedding| Vector { embedding })

@@ -4,15 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use deberta::backend::DefaultBackend;
-use deberta::hub::Parts;
 use deberta::pipeline::{FillMask, FilledMask, PipelineError};
 use serde::Serialize;
 
-use super::EXIT_CODES;
-use super::input::{InputArgs, Record};
+use super::input::{InputArgs, Record, texts};
 use super::output::{OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
-use crate::source;
+use super::{EXIT_CODES, ModelArgs};
 
 /// Fill every [MASK] of each text, with a masked language model.
 ///
@@ -20,9 +18,8 @@ use crate::source;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct Args {
-    /// Folder of the checkpoint, or its name on the Hub
-    #[arg(long, short)]
-    model: String,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
@@ -48,9 +45,8 @@ struct Masks {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let dir = source::path(&args.model, Parts::All)?;
     let command = Fill {
-        fill: FillMask::open(&dir, &Default::default())?,
+        fill: args.model.open()?,
         top_k: args.top_k,
     };
     stream::run(&command, &args.input, &args.output)
@@ -62,9 +58,9 @@ impl Answer for Fill {
     }
 
     fn answer(&self, records: &[Record]) -> Result<Vec<Masks>, PipelineError> {
-        let texts: Vec<&str> = records.iter().map(Record::text).collect();
-        let answers = self.fill.predict(&texts, self.top_k)?;
-        Ok(answers.into_iter().map(|masks| Masks { masks }).collect())
+        let answers = self.fill.predict(&texts(records), self.top_k)?;
+        let named = |masks| Masks { masks };
+        Ok(answers.into_iter().map(named).collect())
     }
 }
 

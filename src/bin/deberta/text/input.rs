@@ -46,7 +46,7 @@ pub(super) enum InputFormat {
     Jsonl,
     /// Comma-separated values with a header
     Csv,
-    /// Tab-separated values with a header
+    /// Tab-separated values with a header; a quotation mark is a character like any other
     Tsv,
 }
 
@@ -78,6 +78,11 @@ impl Record {
     pub(super) fn text(&self) -> &str {
         self.texts.first().map_or("", String::as_str)
     }
+}
+
+/// The first text of each record.
+pub(super) fn texts(records: &[Record]) -> Vec<&str> {
+    records.iter().map(Record::text).collect()
 }
 
 /// A line that cannot be read.
@@ -128,6 +133,10 @@ impl Input {
             current = Some(("argument".to_owned(), Box::new(records) as Box<_>));
         } else if files.is_empty() {
             files.push("-".into());
+        }
+        // A name that is wrong is better known before hours of work than after.
+        for path in files.iter().filter(|it| it.as_os_str() != "-") {
+            std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         }
         let sizes = files.iter().map(|path| {
             let metadata = std::fs::metadata(path)

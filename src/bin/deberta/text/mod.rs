@@ -85,6 +85,7 @@ pipelines!(
     Reranker,
     TokenClassifier,
     QuestionAnswerer,
+    FillMask,
     ReplacedTokens,
     Embedder
 );

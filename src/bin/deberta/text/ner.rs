@@ -8,8 +8,8 @@ use deberta::backend::DefaultBackend;
 use deberta::pipeline::{Aggregation, Entity, PipelineError, TokenClassifier};
 use serde::Serialize;
 
-use super::input::{InputArgs, Record};
-use super::output::{OutputArgs, Paint, Row, Shown};
+use super::input::{InputArgs, Record, texts};
+use super::output::{self, OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
 
@@ -93,12 +93,9 @@ impl Answer for Ner {
     }
 
     fn answer(&self, records: &[Record]) -> Result<Vec<Entities>, PipelineError> {
-        let texts: Vec<&str> = records.iter().map(Record::text).collect();
-        let answers = self.classifier.predict(&texts)?;
-        Ok(answers
-            .into_iter()
-            .map(|entities| Entities { entities })
-            .collect())
+        let answers = self.classifier.predict(&texts(records))?;
+        let named = |entities| Entities { entities };
+        Ok(answers.into_iter().map(named).collect())
     }
 }
 
@@ -106,20 +103,13 @@ impl Shown for Ner {
     type Answer = Entities;
 
     fn header(&self) -> Vec<String> {
-        ["label", "score", "start", "end", "text"]
-            .map(Into::into)
-            .into()
+        [vec!["label".into()], output::span_header()].concat()
     }
 
     fn rows(&self, answer: &Entities) -> Vec<Row> {
         let row = |it: &Entity| {
-            vec![
-                it.label.clone(),
-                it.score.to_string(),
-                it.start.to_string(),
-                it.end.to_string(),
-                it.text.clone(),
-            ]
+            let span = output::span(&it.text, it.score, it.start, it.end);
+            [vec![it.label.clone()], span].concat()
         };
         answer.entities.iter().map(row).collect()
     }

@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::input::Record;
+use crate::stdout::stdout;
 
 /// How answers are written.
 #[derive(clap::Args)]
@@ -38,7 +39,7 @@ pub(super) trait Shown {
     /// The answer to one record; an object in JSON.
     type Answer: Serialize;
 
-    /// Columns of CSV, after `line`.
+    /// Columns of CSV, after `line` and `id`.
     fn header(&self) -> Vec<String>;
 
     /// The lines of CSV.
@@ -46,6 +47,17 @@ pub(super) trait Shown {
 
     /// Some lines for people.
     fn pretty(&self, record: &Record, answer: &Self::Answer, paint: Paint) -> String;
+}
+
+/// Columns of a part of a text.
+pub(super) fn span_header() -> Vec<String> {
+    ["text", "score", "start", "end"].map(Into::into).into()
+}
+
+/// A part of a text, as [`span_header`] has it.
+pub(super) fn span(text: &str, score: f64, start: usize, end: usize) -> Row {
+    let numbers = [score.to_string(), start.to_string(), end.to_string()];
+    [vec![text.to_owned()], numbers.into()].concat()
 }
 
 /// Colours, on a terminal.
@@ -90,7 +102,7 @@ pub(super) struct Output {
     format: Format,
     paint: Paint,
     /// Whether an array or a table has begun.
-    begun: bool,
+    pub(super) begun: bool,
 }
 
 impl Output {
@@ -119,13 +131,13 @@ impl Output {
         for (record, answer) in answers {
             match self.format {
                 Format::Jsonl => {
-                    serde_json::to_writer(&mut block, &object(record, answer)?)?;
+                    serde_json::to_writer(&mut block, &Object::new(record, answer))?;
                     block.push(b'\n');
                 }
                 Format::Json => {
                     block.extend_from_slice(if self.begun { b",\n" } else { b"[\n" });
                     self.begun = true;
-                    serde_json::to_writer(&mut block, &object(record, answer)?)?;
+                    serde_json::to_writer(&mut block, &Object::new(record, answer))?;
                 }
                 Format::Csv => self.table(shown, record, answer, &mut block)?,
                 Format::Pretty => {
@@ -148,14 +160,13 @@ impl Output {
         let mut writer = csv::Writer::from_writer(block);
         if !self.begun {
             self.begun = true;
-            let mut header = vec!["line".to_owned()];
-            header.extend(shown.header());
-            writer.write_record(header)?;
+            let places = ["line", "id"].map(str::to_owned);
+            writer.write_record(places.into_iter().chain(shown.header()))?;
         }
         if let Ok(answer) = answer {
             for row in shown.rows(answer) {
-                let line = record.line.to_string();
-                writer.write_record(std::iter::once(line).chain(row))?;
+                let places = [record.line.to_string(), written(record.id.as_ref())];
+                writer.write_record(places.into_iter().chain(row))?;
             }
         }
         writer.flush()?;
@@ -173,23 +184,46 @@ impl Output {
 }
 
 /// `line`, `id` if there is one, and the fields of the answer, or `error`.
-fn object<A: Serialize>(record: &Record, answer: &Result<A, String>) -> Result<Value> {
-    let mut object = json!({"line": record.line});
-    if let Some(id) = &record.id {
-        object["id"] = id.clone();
+#[derive(Serialize)]
+struct Object<'a, A> {
+    line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+    #[serde(flatten)]
+    outcome: Outcome<'a, A>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a, A> {
+    Answer(&'a A),
+    Error { error: &'a str },
+}
+
+impl<'a, A> Object<'a, A> {
+    fn new(record: &'a Record, answer: &'a Result<A, String>) -> Self {
+        Self {
+            line: record.line,
+            id: record.id.as_ref(),
+            outcome: match answer {
+                Ok(answer) => Outcome::Answer(answer),
+                Err(error) => Outcome::Error { error },
+            },
+        }
     }
-    let fields = match answer {
-        Ok(answer) => serde_json::to_value(answer)?,
-        Err(reason) => json!({"error": reason}),
-    };
-    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
-        object.extend(fields);
+}
+
+/// An id as a table has it.
+fn written(id: Option<&Value>) -> String {
+    match id {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
     }
-    Ok(object)
 }
 
 fn print(block: &[u8]) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     out.write_all(block)?;
     out.flush()?;
     Ok(())

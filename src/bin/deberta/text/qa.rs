@@ -8,7 +8,7 @@ use deberta::pipeline::{self, PipelineError, QuestionAnswerer};
 use serde::Serialize;
 
 use super::input::{InputArgs, Record};
-use super::output::{OutputArgs, Paint, Row, Shown};
+use super::output::{self, OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
 
@@ -89,10 +89,8 @@ impl Answer for Qa {
             })
             .collect();
         let answers = self.answerer.predict(&questions)?;
-        Ok(answers
-            .into_iter()
-            .map(|answers| Answers { answers })
-            .collect())
+        let named = |answers| Answers { answers };
+        Ok(answers.into_iter().map(named).collect())
     }
 }
 
@@ -100,18 +98,11 @@ impl Shown for Qa {
     type Answer = Answers;
 
     fn header(&self) -> Vec<String> {
-        ["text", "score", "start", "end"].map(Into::into).into()
+        output::span_header()
     }
 
     fn rows(&self, answer: &Answers) -> Vec<Row> {
-        let row = |it: &pipeline::Answer| {
-            vec![
-                it.text.clone(),
-                it.score.to_string(),
-                it.start.to_string(),
-                it.end.to_string(),
-            ]
-        };
+        let row = |it: &pipeline::Answer| output::span(&it.text, it.score, it.start, it.end);
         answer.answers.iter().map(row).collect()
     }
 

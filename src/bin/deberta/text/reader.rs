@@ -12,6 +12,9 @@ use super::input::{BadLine, Item, Record};
 /// Longer lines and CSV records are refused, in bytes.
 const MAX_LINE: u64 = 16 << 20;
 
+/// What some editors write at the start of a file; it belongs to no text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Counts the bytes that are read, and stops where a CSV record has no end.
 pub(super) struct Counted {
     source: Box<dyn Read>,
@@ -81,6 +84,9 @@ impl Lines {
             if bytes.last() == Some(&end) {
                 bytes.pop();
             }
+        }
+        if line == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(Ok(text))),
@@ -173,6 +179,7 @@ pub(super) fn csv(
     let of_record = source.of_record.clone();
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
+        .quoting(delimiter != b'\t')
         .from_reader(source);
     let header = reader.headers()?.clone();
     let find = |name: &str| header.iter().position(|it| it.trim() == name);

@@ -7,8 +7,8 @@ use deberta::backend::DefaultBackend;
 use deberta::pipeline::{PipelineError, ReplacedTokens, WordScore};
 use serde::Serialize;
 
-use super::input::{InputArgs, Record};
-use super::output::{OutputArgs, Paint, Row, Shown};
+use super::input::{InputArgs, Record, texts};
+use super::output::{self, OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
 
@@ -58,8 +58,7 @@ impl Answer for Replaced {
     }
 
     fn answer(&self, records: &[Record]) -> Result<Vec<Words>, PipelineError> {
-        let texts: Vec<&str> = records.iter().map(Record::text).collect();
-        let answers = self.detector.predict(&texts)?;
+        let answers = self.detector.predict(&texts(records))?;
         let suspicious = |mut words: Vec<WordScore>| {
             words.retain(|it| it.score >= self.threshold);
             Words { words }
@@ -72,18 +71,11 @@ impl Shown for Replaced {
     type Answer = Words;
 
     fn header(&self) -> Vec<String> {
-        ["text", "score", "start", "end"].map(Into::into).into()
+        output::span_header()
     }
 
     fn rows(&self, answer: &Words) -> Vec<Row> {
-        let row = |it: &WordScore| {
-            vec![
-                it.text.clone(),
-                it.score.to_string(),
-                it.start.to_string(),
-                it.end.to_string(),
-            ]
-        };
+        let row = |it: &WordScore| output::span(&it.text, it.score, it.start, it.end);
         answer.words.iter().map(row).collect()
     }
 

@@ -1,6 +1,7 @@
 //! From input to output, chunk by chunk.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -40,15 +41,13 @@ pub(super) fn run<C: Answer>(
     let written = run_with(command, input, |answers| {
         lock(&output).write(command, answers)
     });
-    let written = written.and_then(|code| {
-        lock(&output).finish()?;
-        Ok(code)
-    });
-    match written {
-        // The reader has seen enough.
-        Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
-        other => other,
-    }
+    let mut output = lock(&output);
+    // What has been begun is ended, whatever has happened.
+    let finished = match written.is_ok() || output.begun {
+        true => output.finish(),
+        false => Ok(()),
+    };
+    written.and_then(|code| finished.map(|()| code))
 }
 
 /// Answers everything there is to read and hands it to `sink` chunk by chunk.
@@ -61,15 +60,15 @@ pub(super) fn run_with<C: Answer>(
     let progress = Progress::new(&input);
     let (mut done, mut left_out) = (0, 0);
     loop {
-        let chunk = read_chunk(&mut input)?;
-        if chunk.is_empty() {
-            break;
-        }
+        let (chunk, end) = read_chunk(&mut input);
         let names: Vec<String> = chunk.iter().map(|it| it.source.clone()).collect();
         let answers = answer_chunk(command, chunk);
-        let bad = names.iter().zip(&answers).find(|(_, (_, it))| it.is_err());
-        if let (true, Some((name, (record, Err(reason))))) = (args.strict, bad) {
-            bail!("{name}, line {}: {reason}", record.line);
+        let bad = answers.iter().position(|(_, answer)| answer.is_err());
+        if let (true, Some(at)) = (args.strict, bad)
+            && let (record, Err(reason)) = &answers[at]
+        {
+            sink(&answers[..at])?;
+            bail!("{}, line {}: {reason}", names[at], record.line);
         }
         for (name, (record, answer)) in names.iter().zip(&answers) {
             if let Err(reason) = answer {
@@ -80,6 +79,11 @@ pub(super) fn run_with<C: Answer>(
         done += answers.len();
         sink(&answers)?;
         progress.update(done, input.bytes.get());
+        match end {
+            ControlFlow::Continue(()) => {}
+            ControlFlow::Break(Ok(())) => break,
+            ControlFlow::Break(Err(error)) => return Err(error),
+        }
     }
     progress.finish(done, left_out);
     Ok(match left_out {
@@ -97,12 +101,14 @@ struct Line {
     bad: Option<String>,
 }
 
-/// Up to a chunk of records and bad lines.
-fn read_chunk(input: &mut Input) -> Result<Vec<Line>> {
+/// Up to a chunk of records and bad lines, and whether these are the last ones.
+fn read_chunk(input: &mut Input) -> (Vec<Line>, ControlFlow<Result<()>>) {
     let mut chunk = Vec::new();
     while chunk.len() < input.chunk {
-        let Some((source, item)) = input.next()? else {
-            break;
+        let (source, item) = match input.next() {
+            Ok(Some(next)) => next,
+            Ok(None) => return (chunk, ControlFlow::Break(Ok(()))),
+            Err(error) => return (chunk, ControlFlow::Break(Err(error))),
         };
         let (record, bad) = match item {
             Ok(record) => (record, None),
@@ -121,7 +127,7 @@ fn read_chunk(input: &mut Input) -> Result<Vec<Line>> {
             bad,
         });
     }
-    Ok(chunk)
+    (chunk, ControlFlow::Continue(()))
 }
 
 /// Answers what can be read; if a record makes all fail, each is tried on its own.
@@ -151,6 +157,10 @@ fn alone<C: Answer>(command: &C, record: &Record) -> Result<C::Answer, String> {
     let answers = answers.map_err(|error| match error {
         // "text 0" means nothing to whoever sees the number of the line.
         PipelineError::Text { source, .. } => source.to_string(),
+        PipelineError::NoMask { mask, .. } => format!("there is no {mask} to fill"),
+        PipelineError::TooLong { tokens, limit, .. } => {
+            format!("{tokens} tokens with the markers, the network takes {limit}")
+        }
         error => error.to_string(),
     })?;
     answers.into_iter().next().ok_or_else(|| "no answer".into())
@@ -173,13 +183,6 @@ fn lock(output: &Mutex<Output>) -> std::sync::MutexGuard<'_, Output> {
     output
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|it| it.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 /// Lines, rate and time left on standard error, unless answers go to the same terminal.

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use deberta::backend::DefaultBackend;
-use deberta::pipeline::{DEFAULT_TEMPLATE, LabelScore, PipelineError, ZeroShotClassifier};
-use serde::Serialize;
+use deberta::pipeline::{DEFAULT_TEMPLATE, PipelineError, ZeroShotClassifier};
 
-use super::input::{InputArgs, Record};
+use super::classify::Labels;
+use super::input::{InputArgs, Record, texts};
 use super::output::{OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
-use super::{EXIT_CODES, ModelArgs, classify};
+use super::{EXIT_CODES, ModelArgs};
 
 /// Classify texts by any labels, with a checkpoint for natural-language inference.
 ///
@@ -45,11 +45,6 @@ struct ZeroShot {
     labels: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Labels {
-    labels: Vec<LabelScore>,
-}
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let classifier: ZeroShotClassifier<DefaultBackend> = args.model.open()?;
     let command = ZeroShot {
@@ -67,13 +62,9 @@ impl Answer for ZeroShot {
     }
 
     fn answer(&self, records: &[Record]) -> Result<Vec<Labels>, PipelineError> {
-        let texts: Vec<&str> = records.iter().map(Record::text).collect();
         let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
-        let answers = self.classifier.predict(&texts, &labels)?;
-        Ok(answers
-            .into_iter()
-            .map(|labels| Labels { labels })
-            .collect())
+        let answers = self.classifier.predict(&texts(records), &labels)?;
+        Ok(Labels::each(answers))
     }
 }
 
@@ -81,14 +72,14 @@ impl Shown for ZeroShot {
     type Answer = Labels;
 
     fn header(&self) -> Vec<String> {
-        vec!["label".into(), "score".into()]
+        Labels::header()
     }
 
     fn rows(&self, answer: &Labels) -> Vec<Row> {
-        classify::rows(&answer.labels)
+        answer.rows()
     }
 
     fn pretty(&self, record: &Record, answer: &Labels, paint: Paint) -> String {
-        classify::pretty(record, &answer.labels, paint)
+        answer.pretty(record, paint)
     }
 }

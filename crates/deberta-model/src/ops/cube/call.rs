@@ -71,7 +71,8 @@ impl<R: CubeRuntime> Attention<R> {
         type Ints<R, F, I, BT> = IntTensor<CubeBackend<R, F, I, BT>>;
         let device = &inputs[0].device;
         let [batch, q_len, width] = inputs[0].shape().dims();
-        let [_, k_len, _] = inputs[1].shape().dims();
+        // Chosen queries come packed in one row where their keys still have a batch axis.
+        let [key_batch, k_len, _] = inputs[1].shape().dims();
         let mut positions = inputs[3..].iter().cloned().map(into_contiguous);
         let pos_key = call.c2p.then(|| positions.next()).flatten();
         let pos_query = call.p2c.then(|| positions.next()).flatten();
@@ -85,7 +86,7 @@ impl<R: CubeRuntime> Attention<R> {
         };
         let mut sizes = Sizes {
             q_rows: batch * q_len,
-            k_rows: batch * k_len,
+            k_rows: key_batch * k_len,
             heads: call.heads,
             head_dim: width / call.heads,
             live,
