@@ -50,10 +50,16 @@ class Worker:
             raise RuntimeError(f"{self.name} stopped; see the log")
         return json.loads(line)
 
-    def ask(self, **request):
+    def send(self, **request):
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        return self.read()
+
+    def ask(self, **request):
+        self.send(**request)
+        answer = self.read()
+        if "error" in answer:
+            raise RuntimeError(f"{self.name}: {answer['error']}")
+        return answer
 
     def close(self):
         self.process.stdin.close()
@@ -113,7 +119,7 @@ def measure(arguments, model, workloads, training, log):
         for worker in workers:
             results["differences"][worker.name] = worker.ask(check=True)["difference"]
         print(f"{model}: largest difference to transformers {results['differences']}", flush=True)
-        wrong = {name: it for name, it in results["differences"].items() if it > arguments.tolerance}
+        wrong = {name: it for name, it in results["differences"].items() if it is None or it > arguments.tolerance}
         if wrong:
             sys.exit(f"{model}: outputs differ from transformers: {wrong}")
     for label, lengths in workloads.items():
@@ -121,13 +127,7 @@ def measure(arguments, model, workloads, training, log):
         for worker in workers:  # also the warm-up
             once = min(worker.ask(lengths=lengths, warmup=1, iters=1)["times"])
             iters[worker.name] = max(1, min(50, round(BLOCK_SECONDS / once)))
-        rounds = []
-        for number in range(arguments.rounds):
-            turn = number % len(workers)
-            rounds.append({})
-            for worker in workers[turn:] + workers[:turn]:
-                times = worker.ask(lengths=lengths, warmup=0, iters=iters[worker.name])["times"]
-                rounds[-1][worker.name] = statistics.median(times)
+        rounds = take_turns(workers, iters, arguments.rounds, lengths=lengths, warmup=0)
         results["workloads"][label] = summary(rounds, lengths, label)
     for worker in workers:
         worker.close()
@@ -140,6 +140,18 @@ def measure(arguments, model, workloads, training, log):
                 worker.close()
                 print(f"  {label:12} {name:22} peak memory {entry['peak_gb']:.2f} GB", flush=True)
     return results
+
+
+def take_turns(workers, iters, number_of_rounds, **request):
+    """Seconds of each worker in each round, in rotating order."""
+    rounds = []
+    for number in range(number_of_rounds):
+        turn = number % len(workers)
+        rounds.append({})
+        for worker in workers[turn:] + workers[:turn]:
+            times = worker.ask(iters=iters[worker.name], **request)["times"]
+            rounds[-1][worker.name] = statistics.median(times)
+    return rounds
 
 
 def summary(rounds, lengths, label):

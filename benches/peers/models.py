@@ -26,9 +26,13 @@ COMMON = dict(
 )
 V3 = dict(COMMON, vocab_size=128100, position_buckets=256, norm_rel_ebd="layer_norm", share_att_key=True)
 CONFIGS = {
+    "v3-large": dict(V3, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096),
     "v3-base": dict(V3, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072),
     "v3-small": dict(V3, hidden_size=768, num_hidden_layers=6, num_attention_heads=12, intermediate_size=3072),
     "v3-xsmall": dict(V3, hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536),
+    # No published shape: to try the comparison itself.
+    "v3-tiny": dict(V3, vocab_size=30720, hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
+                    intermediate_size=256),
     "v1-base": dict(COMMON, vocab_size=50265, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
                     intermediate_size=3072),
 }

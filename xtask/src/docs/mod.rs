@@ -28,6 +28,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("cargo test --workspace", "is the stage `test`"),
     ("cargo xtask bench", "takes an hour and a quiet machine"),
+    ("scripts/gpu_check", "needs an NVIDIA GPU and PyTorch"),
 ];
 
 /// Examples that pages call.
