@@ -209,6 +209,33 @@ fn ctrl_c_leaves_complete_output_behind() {
     drop(input);
 }
 
+#[cfg(unix)]
+#[test]
+fn nohup_outlives_its_terminal() {
+    let dir = checkpoint("classify_softmax");
+    let mut child = Command::new("nohup")
+        .arg(env!("CARGO_BIN_EXE_deberta"))
+        .args(["classify", "-m", text(dir.path()), "--chunk", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    writeln!(input, "first").unwrap();
+    let mut written = String::new();
+    output.read_line(&mut written).unwrap();
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+    assert!(sent.success());
+    writeln!(input, "second").unwrap();
+    drop(input);
+    output.read_to_string(&mut written).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(lines(&written).len(), 2);
+}
+
 /// Runs the program with a standard output that nobody reads.
 fn unread(arguments: &[&str], input: &str) -> (Option<i32>, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_deberta"))

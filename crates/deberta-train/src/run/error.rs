@@ -105,7 +105,7 @@ pub enum TrainError {
     },
     /// The handler of Ctrl-C could not be installed.
     #[error("cannot listen to Ctrl-C")]
-    Signal(#[from] ctrlc::Error),
+    Signal(#[source] std::io::Error),
 }
 
 impl TrainError {

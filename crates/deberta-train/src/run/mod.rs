@@ -33,4 +33,4 @@ pub use repeat::{
 };
 pub use scoring::{MetricsFn, TaskMetrics};
 pub use status::RunReport;
-pub use stop::stop_on_ctrl_c;
+pub use stop::{on_ctrl_c, stop_on_ctrl_c};

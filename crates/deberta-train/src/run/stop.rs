@@ -1,6 +1,6 @@
 //! Ctrl-C.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 
 use burn::train::Interrupter;
 
@@ -16,15 +16,43 @@ const EXIT_INTERRUPTED: i32 = 130;
 ///
 /// # Errors
 ///
-/// [`TrainError::Signal`] if another handler is installed already.
+/// [`TrainError::Signal`] if the system does not let the process listen.
 pub fn stop_on_ctrl_c(interrupter: &Interrupter) -> Result<(), TrainError> {
     let interrupter = interrupter.clone();
-    let pressed = AtomicBool::new(false);
-    ctrlc::set_handler(move || {
-        if pressed.swap(true, Ordering::Relaxed) {
+    let mut pressed = false;
+    on_ctrl_c(move || {
+        if std::mem::replace(&mut pressed, true) {
             std::process::exit(EXIT_INTERRUPTED);
         }
         interrupter.stop(Some("stopped by a signal"));
-    })?;
+    })
+    .map_err(TrainError::Signal)
+}
+
+/// Calls `handler` at every Ctrl-C (and `SIGTERM`), on a thread of its own.
+///
+/// `SIGHUP` stays as it is: a program that `nohup` has started must outlive its terminal.
+///
+/// # Errors
+///
+/// If the system does not let the process listen.
+#[cfg(unix)]
+pub fn on_ctrl_c(mut handler: impl FnMut() + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || signals.forever().for_each(|_| handler()))?;
     Ok(())
+}
+
+/// Calls `handler` at every Ctrl-C, on a thread of its own.
+///
+/// # Errors
+///
+/// If another handler is installed already.
+#[cfg(not(unix))]
+pub fn on_ctrl_c(handler: impl FnMut() + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(handler).map_err(io::Error::other)
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use deberta::pipeline::PipelineError;
+use deberta::train::run::on_ctrl_c;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::input::{Input, InputArgs, Record};
@@ -169,7 +170,7 @@ fn alone<C: Answer>(command: &C, record: &Record) -> Result<C::Answer, String> {
 /// Ctrl-C waits for the line that is being written, ends the output and the program.
 fn stop_after_complete_lines(output: &Arc<Mutex<Output>>) -> Result<()> {
     let output = Arc::clone(output);
-    ctrlc::set_handler(move || {
+    on_ctrl_c(move || {
         // Held until the end, so that nothing comes after what ends the output.
         let mut output = lock(&output);
         // Whether the end could be written does not matter any more.
