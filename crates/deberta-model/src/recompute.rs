@@ -31,14 +31,29 @@ use crate::ops::{DebertaAutodiffBackend, DebertaBackend};
 /// # Deviation
 ///
 /// A layer that runs twice must draw the same dropout twice, so each has a seed of its own, from the
-/// backend's random state. With dropout a run therefore differs from one without a tape as it does
-/// from one with another seed. Without dropout the gradients of a loss of one forward pass are the
-/// same to the bit.
+/// seed of the tape or the backend's random state. With dropout a run therefore differs from one
+/// without a tape as it does from one with another seed. Without dropout the gradients of a loss of
+/// one forward pass are the same to the bit.
 pub struct Tape<B: Backend>(Arc<Mutex<Record<B>>>);
 
 struct Record<B: Backend> {
     cuts: Vec<Cut<B>>,
     passes: Vec<Pass<B>>,
+    seeds: Option<Seeds>,
+}
+
+/// Seeds of forward passes, drawn on the host.
+struct Seeds {
+    first: u64,
+    drawn: usize,
+}
+
+impl Seeds {
+    fn draw(&mut self) -> u64 {
+        let seed = layer_seed(!self.first, self.drawn);
+        self.drawn += 1;
+        seed
+    }
 }
 
 /// A tensor at which the graph of the loss ends, and goes on once the layers are done.
@@ -68,6 +83,7 @@ impl<B: Backend> Default for Tape<B> {
         Self(Arc::new(Mutex::new(Record {
             cuts: Vec::new(),
             passes: Vec::new(),
+            seeds: None,
         })))
     }
 }
@@ -80,6 +96,29 @@ impl<B: Backend> fmt::Debug for Tape<B> {
 }
 
 impl<B: Backend> Tape<B> {
+    /// A tape whose layers draw dropout from this seed, whatever the backend's random state is.
+    ///
+    /// Without one each forward pass waits for the device, once, to read a seed.
+    pub fn seeded(seed: u64) -> Self {
+        let tape = Self::default();
+        tape.with(|record| {
+            record.seeds = Some(Seeds {
+                first: seed,
+                drawn: 0,
+            });
+        });
+        tape
+    }
+
+    /// An empty tape for another loss, with other dropout.
+    pub fn fresh(&self) -> Self {
+        self.draw_seed().map_or_else(Self::default, Self::seeded)
+    }
+
+    fn draw_seed(&self) -> Option<u64> {
+        self.with(|record| record.seeds.as_mut().map(Seeds::draw))
+    }
+
     fn with<T>(&self, action: impl FnOnce(&mut Record<B>) -> T) -> T {
         action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -112,7 +151,8 @@ impl<B: DebertaBackend> Recording<B> {
         context: &EncoderContext<B>,
         embeddings: Tensor<B, 3>,
     ) -> (Self, Tensor<B, 3>) {
-        let seed = random_seed::<B>(&embeddings.device());
+        let seed = tape.draw_seed();
+        let seed = seed.unwrap_or_else(|| random_seed::<B>(&embeddings.device()));
         let embeddings = tape.cut(embeddings);
         let untracked = (encoder.clone().no_grad(), context.map_rows(untracked));
         let pass = Pass {

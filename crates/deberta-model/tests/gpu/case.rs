@@ -1,5 +1,7 @@
 //! One call of attention with its numbers.
 
+use std::ops::Range;
+
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData, TensorPrimitive};
@@ -40,6 +42,8 @@ pub(super) struct Case {
     pub(super) positions: Option<Vec<i32>>,
     pub(super) mask: Mask,
     pub(super) dropout: Dropout,
+    /// How many times the same sequences with the same numbers come, one after the other.
+    pub(super) times: usize,
     /// Replaces the numbers of an input.
     pub(super) replaced: Option<(usize, Vec<f64>)>,
 }
@@ -87,6 +91,7 @@ impl Case {
             positions: None,
             mask: Mask::Full,
             dropout: None,
+            times: 1,
             replaced: None,
         }
     }
@@ -137,6 +142,24 @@ impl Case {
             }
         }
         self.positions = Some(positions);
+        self
+    }
+
+    /// The same sequences with the same numbers, so many times.
+    pub(super) fn repeated(mut self, times: usize) -> Self {
+        let [q_rows, k_rows] = self.rows;
+        let once = std::mem::take(&mut self.segments);
+        let shifted = |range: &Range<usize>, by: usize| range.start + by..range.end + by;
+        self.segments = (0..times)
+            .flat_map(|time| {
+                once.iter().map(move |it| Segment {
+                    queries: shifted(&it.queries, time * q_rows),
+                    keys: shifted(&it.keys, time * k_rows),
+                })
+            })
+            .collect();
+        self.rows = [q_rows * times, k_rows * times];
+        self.times = times;
         self
     }
 
@@ -200,9 +223,13 @@ impl Case {
         let tables = terms.filter(|(has, _)| *has).map(|(_, rows)| rows);
         let mut inputs: Vec<_> = [q_rows, k_rows, k_rows]
             .into_iter()
-            .chain(tables)
+            .map(|rows| (rows, self.times))
+            .chain(tables.map(|rows| (rows, 1)))
             .enumerate()
-            .map(|(index, rows)| (rows, numbers(rows * self.width(), index + 1)))
+            .map(|(index, (rows, times))| {
+                let once = numbers(rows / times * self.width(), index + 1);
+                (rows, once.repeat(times))
+            })
             .collect();
         if let Some((index, values)) = &self.replaced {
             inputs[*index].1.clone_from(values);
@@ -212,7 +239,7 @@ impl Case {
 
     /// Gradient of the output.
     pub(super) fn d_out(&self) -> Vec<f64> {
-        numbers(self.rows[0] * self.width(), 9)
+        numbers(self.rows[0] / self.times * self.width(), 9).repeat(self.times)
     }
 
     fn call<B: DebertaBackend>(&self, device: &B::Device) -> AttentionCall<B> {

@@ -214,6 +214,28 @@ fn chosen_queries_may_be_packed_where_keys_are_not() {
     check(&case.with_packed_queries().with_dropout(0.2));
 }
 
+/// WebGPU and CUDA allow 65,535 cubes along most axes of a launch.
+#[test]
+fn more_sequences_than_an_axis_of_a_launch_has_room_for() {
+    const TIMES: usize = 65_536 + 3;
+    let once = Case::ragged(&[[2, 3]], 0, 1, 4);
+    let expected = once.reference(None);
+    let actual = once.repeated(TIMES).run::<Fused>(DType::F32);
+    for (index, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
+        let is_table = index >= NAMES.len();
+        let (times, factor) = if is_table { (1, TIMES) } else { (TIMES, 1) };
+        assert_eq!(actual.len(), times * expected.len());
+        for (at, x) in actual.iter().enumerate() {
+            let y = expected[at % expected.len()] * factor as f64;
+            let tolerance = F32 * if is_table { 1e2 } else { 1.0 };
+            assert!(
+                (x - y).abs() <= tolerance * y.abs().max(factor as f64),
+                "tensor {index}: [{at}] is {x}, not {y}"
+            );
+        }
+    }
+}
+
 #[test]
 fn both_passes_drop_the_same_probabilities() {
     for prob in [0.1, 0.5] {

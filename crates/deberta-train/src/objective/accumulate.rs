@@ -28,8 +28,9 @@ pub(super) fn accumulate<B: DebertaAutodiffBackend, M: AutodiffModule<B>, T>(
 ) -> TrainOutput<StepSums<B::InnerBackend>> {
     let mut accumulator = GradientsAccumulator::<M>::new();
     let mut sums: Option<StepSums<B::InnerBackend>> = None;
+    let tapes = step.seed.map_or_else(Tape::default, Tape::seeded);
     for batch in &step.micro_batches {
-        let tape = recompute.then(Tape::default);
+        let tape = recompute.then(|| tapes.fresh());
         let Some((loss, batch_sums)) = forward(batch, tape.as_ref()) else {
             continue;
         };

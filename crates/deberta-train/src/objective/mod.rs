@@ -33,6 +33,9 @@ pub struct Step<T> {
     /// Multiplies the loss before the backward pass and divides the gradients after it, so that
     /// small gradients survive in f16.
     pub loss_scale: f64,
+    /// Where layers that are computed again draw their dropout from; without one the device is waited
+    /// for to give it.
+    pub seed: Option<u64>,
 }
 
 impl<T> Step<T> {
@@ -41,6 +44,7 @@ impl<T> Step<T> {
         Self {
             micro_batches,
             loss_scale: 1.0,
+            seed: None,
         }
     }
 }

@@ -160,10 +160,12 @@ where
         }
     }
 
-    fn try_gradients(&self, batch: Step<M::Batch>) -> Gradients<B> {
+    fn try_gradients(&self, mut batch: Step<M::Batch>) -> Gradients<B> {
         let plan = self.plan;
         // The random state is a function of seed and step, so a checkpoint need not hold it.
-        B::seed(&plan.device, mix(self.state.seed, self.state.step as u64));
+        let seed = mix(self.state.seed, self.state.step as u64);
+        B::seed(&plan.device, seed);
+        batch.seed = Some(seed);
         let TrainOutput { grads, item } = self.learner.train_step(batch);
         let model = self.learner.model();
         match plan.max_grad_norm {

@@ -170,6 +170,7 @@ impl<R: CubeRuntime> Attention<R> {
             k_rows,
             heads,
             live,
+            sequences,
             q_len,
             k_len,
             ..
@@ -190,6 +191,7 @@ impl<R: CubeRuntime> Attention<R> {
             optional(&self.mask),
             optional(&self.seed),
             heads,
+            sequences,
             q_rows,
             k_rows,
             q_len,

@@ -33,8 +33,8 @@ pub(super) fn key_kernel<F: Float, S: Float, M: Int, N: Size>(
     let rows = comptime!(tile.rows / tile.row_units);
     let cols = comptime!(tile.cols / tile.col_units);
     let stride = comptime!(tile.cols + 1);
-    let sequence = pairs.sequence();
-    let first_key = CUBE_POS_X as usize * tile.cols;
+    let sequence = pairs.sequence(pairs.k_len.div_ceil(tile.cols));
+    let first_key = sequence.tile * tile.cols;
     if first_key >= sequence.k_len {
         terminate!();
     }

@@ -26,6 +26,7 @@ mod tiles;
 
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Shape, TensorMetadata};
+use burn_cubecl::cubecl::calculate_cube_count_elemwise;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
@@ -116,12 +117,13 @@ fn launch_forward<R: CubeRuntime, M: BoolElement>(
     (out, log_sums)
 }
 
-/// Tiles, heads and sequences; `None` if there are none.
+/// A cube for each tile of each head of each sequence, along as many axes as the device needs for so
+/// many; `None` if there are none.
 fn cubes<R: CubeRuntime>(attention: &Attention<R>, tiles: usize) -> Option<CubeCount> {
     let Sizes {
         heads, sequences, ..
     } = attention.sizes;
-    let axes = [tiles, heads, sequences].map(|it| it as u32);
-    let [x, y, z] = axes;
-    (!axes.contains(&0)).then_some(CubeCount::Static(x, y, z))
+    let cubes = tiles * heads * sequences;
+    let spread = || calculate_cube_count_elemwise(attention.client(), cubes, CubeDim::new_1d(1));
+    (cubes > 0).then(spread)
 }

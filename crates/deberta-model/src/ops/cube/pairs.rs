@@ -54,6 +54,7 @@ pub(super) struct Pairs<M: Int> {
     /// Two draws of 24 bits.
     seed: ComptimeOption<Tensor<f32>>,
     pub(super) heads: usize,
+    sequences: usize,
     pub(super) q_rows: usize,
     pub(super) k_rows: usize,
     /// Of each sequence, where all are alike.
@@ -68,9 +69,10 @@ pub(super) struct Pairs<M: Int> {
     keep_factor: f32,
 }
 
-/// Rows of one sequence, and the head that a cube works on.
+/// Rows of one sequence, and the tile and head that a cube works on.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Sequence {
+    pub(super) tile: usize,
     pub(super) head: usize,
     pub(super) q_start: usize,
     pub(super) q_len: usize,
@@ -87,27 +89,41 @@ pub(super) struct RowPattern {
 
 #[cube]
 impl<M: Int> Pairs<M> {
-    /// The sequence and head of this cube: tiles, heads and sequences are the axes of the launch.
-    pub(super) fn sequence(&self) -> Sequence {
-        let head = CUBE_POS_Y as usize;
-        let index = CUBE_POS_Z as usize;
+    /// The sequence, head and tile of this cube, if each head of a sequence has so many tiles.
+    ///
+    /// Cubes are counted in one row, since a device may allow no more than 65,535 along an axis of a
+    /// launch. Those beyond the last sequence have neither queries nor keys.
+    pub(super) fn sequence(&self, tiles: usize) -> Sequence {
+        let tile = CUBE_POS % tiles;
+        let head = CUBE_POS / tiles % self.heads;
+        let index = CUBE_POS / tiles / self.heads;
+        let exists = index < self.sequences;
+        let index = select(exists, index, 0usize.runtime());
+        let q_len = self.q_len;
+        let k_len = self.k_len;
+        let mut sequence = Sequence {
+            tile,
+            head,
+            q_start: index * q_len,
+            q_len,
+            k_start: index * k_len,
+            k_len,
+        };
         #[comptime]
         match &self.segments {
-            ComptimeOption::Some(segments) => Sequence {
-                head,
-                q_start: usize::cast_from(segments[4 * index]),
-                q_len: usize::cast_from(segments[4 * index + 1]),
-                k_start: usize::cast_from(segments[4 * index + 2]),
-                k_len: usize::cast_from(segments[4 * index + 3]),
-            },
-            ComptimeOption::None => Sequence {
-                head,
-                q_start: index * self.q_len,
-                q_len: self.q_len,
-                k_start: index * self.k_len,
-                k_len: self.k_len,
-            },
+            ComptimeOption::Some(segments) => {
+                sequence.q_start = usize::cast_from(segments[4 * index]);
+                sequence.q_len = usize::cast_from(segments[4 * index + 1]);
+                sequence.k_start = usize::cast_from(segments[4 * index + 2]);
+                sequence.k_len = usize::cast_from(segments[4 * index + 3]);
+            }
+            ComptimeOption::None => {}
         }
+        if !exists {
+            sequence.q_len = 0usize.runtime();
+            sequence.k_len = 0usize.runtime();
+        }
+        sequence
     }
 
     /// Row among those of all heads of a query.

@@ -29,8 +29,8 @@ pub(super) fn query_kernel<F: Float, M: Int, N: Size>(
     let rows = comptime!(tile.rows / tile.row_units);
     let cols = comptime!(tile.cols / tile.col_units);
     let stride = comptime!(tile.cols + 1);
-    let sequence = pairs.sequence();
-    let first_query = CUBE_POS_X as usize * tile.rows;
+    let sequence = pairs.sequence(pairs.q_len.div_ceil(tile.rows));
+    let first_query = sequence.tile * tile.rows;
     if first_query >= sequence.q_len {
         terminate!();
     }

@@ -85,8 +85,8 @@ pub(in crate::objective) struct Ascend<'a, B: DebertaAutodiffBackend> {
     pub(in crate::objective) clean: &'a Tensor<B, 2>,
     /// 0 for rows of padding, `[rows]`; `None` if there are none.
     pub(in crate::objective) real: Option<Tensor<B, 1>>,
-    /// Whether layers are computed again in the backward pass.
-    pub(in crate::objective) recompute: bool,
+    /// Of the loss, where layers are computed again in the backward pass.
+    pub(in crate::objective) tape: Option<&'a Tape<B>>,
 }
 
 impl<B: DebertaAutodiffBackend> Ascend<'_, B> {
@@ -133,7 +133,7 @@ pub(in crate::objective) fn perturb<B: DebertaAutodiffBackend>(
     let clean = ascend.clean.clone().detach();
     for _ in 0..ascend.sift.steps {
         let leaf = Tensor::<B, 3>::from_inner(delta.clone()).require_grad();
-        let tape = ascend.recompute.then(Tape::default);
+        let tape = ascend.tape.map(Tape::fresh);
         let perturbed = logits(ascend.moved(leaf.clone()), tape.as_ref());
         let real = ascend.real.clone();
         let height = ascent(

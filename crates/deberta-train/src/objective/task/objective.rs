@@ -250,7 +250,7 @@ impl<B: DebertaAutodiffBackend, M: TaskNetwork<B>> TaskObjective<B, M> {
             normalized,
             clean: &pass.logits,
             real: real.clone(),
-            recompute: self.settings.gradient_checkpointing,
+            tape,
         };
         let moved = perturb(&ascend, start, |normalized, tape| {
             forward(frozen, normalized, tape)
@@ -776,6 +776,7 @@ mod tests {
             let step = Step {
                 micro_batches: vec![batch.clone()],
                 loss_scale,
+                ..Step::new(Vec::new())
             };
             let output = TrainStep::step(&objective, step);
             gradients::<B, _>(&objective.model, output.grads)
