@@ -1,6 +1,8 @@
 //! What becomes of bad lines, and what is left behind when a command ends early.
 
 use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(unix)]
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -175,64 +177,83 @@ fn a_closed_pipe_ends_the_program_quietly() {
     assert_eq!(message, "");
 }
 
+/// The program after its first answer, with its pipes and what it has written.
+#[cfg(unix)]
+struct Answering {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    written: String,
+}
+
+#[cfg(unix)]
+impl Answering {
+    fn start(command: &mut Command, model: &str, format: &str) -> Self {
+        let mut child = command
+            .args(["classify", "-m", model, "--chunk", "1", "--format", format])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        writeln!(input, "first").unwrap();
+        let mut written = String::new();
+        output.read_line(&mut written).unwrap();
+        Self {
+            child,
+            input: Some(input),
+            output,
+            written,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Exit status and everything that was written.
+    fn finish(mut self) -> (Option<i32>, String) {
+        self.output.read_to_string(&mut self.written).unwrap();
+        (self.child.wait().unwrap().code(), self.written)
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_complete_output_behind() {
     let dir = checkpoint("classify_softmax");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_deberta"))
-        .args([
-            "classify",
-            "-m",
-            text(dir.path()),
-            "--chunk",
-            "1",
-            "--format",
-            "json",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    writeln!(input, "first").unwrap();
-    let mut written = String::new();
-    // The opening bracket, then the first answer without the end of its line.
-    output.read_line(&mut written).unwrap();
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(sent.success());
-    output.read_to_string(&mut written).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_deberta"));
+    // The line that was read is the opening bracket; the first answer has no end of its line yet.
+    let answering = Answering::start(&mut program, text(dir.path()), "json");
+    answering.signal("-INT");
+    let (code, written) = answering.finish();
+    assert_eq!(code, Some(130));
     let array: Value = serde_json::from_str(&written).unwrap();
     assert_eq!(array[0]["line"], 1);
-    drop(input);
 }
 
 #[cfg(unix)]
 #[test]
 fn nohup_outlives_its_terminal() {
     let dir = checkpoint("classify_softmax");
-    let mut child = Command::new("nohup")
-        .arg(env!("CARGO_BIN_EXE_deberta"))
-        .args(["classify", "-m", text(dir.path()), "--chunk", "1"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    writeln!(input, "first").unwrap();
-    let mut written = String::new();
-    output.read_line(&mut written).unwrap();
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
-    assert!(sent.success());
+    let mut program = Command::new("nohup");
+    program.arg(env!("CARGO_BIN_EXE_deberta"));
+    let mut answering = Answering::start(&mut program, text(dir.path()), "jsonl");
+    answering.signal("-HUP");
+    let mut input = answering.input.take().unwrap();
     writeln!(input, "second").unwrap();
     drop(input);
-    output.read_to_string(&mut written).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let (code, written) = answering.finish();
+    assert_eq!(code, Some(0));
     assert_eq!(lines(&written).len(), 2);
 }
 

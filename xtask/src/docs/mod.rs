@@ -56,8 +56,8 @@ mask = torch.ones_like(ids)
 mask[1, 8:] = 0
 def save_file(tensors, path):
     save(tensors, path)
-    command = ["deberta", "forward", "--model", "deberta-v3-base/", "--inputs", path, "--out", "out.safetensors"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    command = "deberta forward --model deberta-v3-base/ --head encoder --inputs in.safetensors --out out.safetensors"
+    subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
 "#;
 
 /// Runs everything in `folder`, which is emptied; says why Python code was left out, if it was.

@@ -60,7 +60,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Example, with the same batch in Python:
   save_file({\"input_ids\": ids, \"attention_mask\": mask}, \"in.safetensors\")
-  deberta forward --model deberta-v3-base --inputs in.safetensors --out out.safetensors
+  deberta forward -m deberta-v3-base --head encoder --inputs in.safetensors --out out.safetensors
   load_file(\"out.safetensors\")[\"last_hidden_state\"]";
 
 /// Whom to follow where the reference programs differ.
