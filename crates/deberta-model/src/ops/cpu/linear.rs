@@ -105,9 +105,7 @@ impl<'a> Matrix<'a> {
             strides: self.strides,
         }
     }
-}
 
-impl Matrix<'_> {
     fn columns(self, columns: Range<usize>) -> Self {
         self.transpose().rows(columns).transpose()
     }
@@ -162,10 +160,7 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, epilogue: Epilogue<'_>) -> V
     let shared = SharedOutput::spare(&mut out);
     Blocks::new(rows, columns).for_each(|row, column, rows_here, columns_here| {
         let a = a.rows(row..row + rows_here);
-        let b = b
-            .transpose()
-            .rows(column..column + columns_here)
-            .transpose();
+        let b = b.columns(column..column + columns_here);
         // SAFETY: every index of the block is below `rows * columns`, the capacity; blocks of
         // different tasks have no number in common.
         unsafe {

@@ -774,9 +774,8 @@ mod tests {
         let mut run = |precision: Precision, loss_scale: f64| {
             objective.settings.precision = precision;
             let step = Step {
-                micro_batches: vec![batch.clone()],
                 loss_scale,
-                ..Step::new(Vec::new())
+                ..Step::new(vec![batch.clone()])
             };
             let output = TrainStep::step(&objective, step);
             gradients::<B, _>(&objective.model, output.grads)
