@@ -28,6 +28,12 @@ pub struct LossConfig {
 /// with class weights `c`. For classification, targets contain weights and smoothing:
 /// `t = c_y (1 − ε) [column = y] + c ε / columns`, as torch has it. The mean is taken over the
 /// weights `c_y` of the targets, or over all numbers.
+///
+/// # Deviation
+///
+/// The ends of answers are targets like all others: where some lie outside the sequence, starts and
+/// ends weigh by how many there are. The references, and so
+/// [`SpanLogits::loss`](deberta_model::heads::question_answering::SpanLogits::loss), average the two means.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TargetMatrix {
     problem: ProblemType,
