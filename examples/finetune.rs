@@ -8,11 +8,6 @@
 //!
 //! The same as `deberta finetune`, whose code this is; `deberta evaluate` and `deberta predict` take the
 //! model from there.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "prints results and progress"
-)]
 
 #[path = "../src/bin/deberta/tasks/args.rs"]
 mod args;
@@ -20,6 +15,10 @@ mod args;
 mod compute_type;
 #[path = "../src/bin/deberta/tasks/finetune.rs"]
 mod finetune;
+#[path = "../src/bin/deberta/stdout.rs"]
+mod stdout;
+#[path = "../src/bin/deberta/watch.rs"]
+mod watch;
 
 use clap::Parser;
 
@@ -36,5 +35,5 @@ struct Cli {
 fn main() -> anyhow::Result<()> {
     #[cfg(feature = "allocator")]
     deberta::allocator::keep_freed_memory();
-    finetune::run(&Cli::parse().args)
+    stdout::unless_closed(finetune::run(&Cli::parse().args))
 }

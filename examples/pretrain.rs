@@ -14,6 +14,10 @@ use clap::Parser;
 mod compute_type;
 #[path = "../src/bin/deberta/pretrain.rs"]
 mod pretrain;
+#[path = "../src/bin/deberta/stdout.rs"]
+mod stdout;
+#[path = "../src/bin/deberta/watch.rs"]
+mod watch;
 
 #[cfg(feature = "allocator")]
 #[global_allocator]
@@ -29,5 +33,5 @@ fn main() -> anyhow::Result<()> {
     #[cfg(feature = "allocator")]
     deberta::allocator::keep_freed_memory();
     let program = "cargo run --release --example pretrain --";
-    pretrain::run(&Cli::parse().pretrain, program)
+    stdout::unless_closed(pretrain::run(&Cli::parse().pretrain, program))
 }

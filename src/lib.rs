@@ -21,6 +21,7 @@ pub mod hub;
 pub mod pipeline;
 pub mod pretrain;
 
+mod run_options;
 mod settings;
 
 pub use deberta_data as data;

@@ -62,7 +62,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::train::Interrupter;
 use deberta_data::task::TaskKind;
 use deberta_model::DebertaAutodiffBackend;
 use deberta_model::heads::classification::{
@@ -70,8 +69,8 @@ use deberta_model::heads::classification::{
 };
 use deberta_model::heads::question_answering::DebertaForQuestionAnswering;
 use deberta_model::heads::token_classification::DebertaForTokenClassification;
-use deberta_train::run::Display;
 
+pub use crate::run_options::RunOptions;
 pub use deberta_data::decoding::AnswerConfig;
 pub use error::FinetuneError;
 pub use job::{
@@ -90,17 +89,6 @@ const MODEL_DIR: &str = "model";
 const JOB_FILE: &str = "job.json";
 /// Folder of checkpoints inside a run folder.
 const CHECKPOINTS_DIR: &str = "checkpoints";
-
-/// How a run is watched and stopped.
-#[derive(Clone)]
-pub struct RunOptions {
-    /// Continue the run in the folder instead of starting one.
-    pub resume: bool,
-    /// What to show during training.
-    pub display: Display,
-    /// Stops the run.
-    pub interrupter: Interrupter,
-}
 
 /// Fine-tunes a model on a task, once per seed, into `run_dir`.
 ///

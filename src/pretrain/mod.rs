@@ -36,7 +36,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::train::Interrupter;
 use deberta_data::ngram_baseline::NgramBaselines;
 use deberta_data::packing::PackedCorpus;
 use deberta_data::tokenizer::Tokenize;
@@ -45,9 +44,10 @@ use deberta_model::checkpoint::save_masked_lm;
 use deberta_train::checkpoint::CheckpointStore;
 use deberta_train::report::{Baseline, ReportFiles, write_report};
 use deberta_train::run::{
-    Display, PretrainData, RunOptions as TrainingOptions, RunReport, TrainError, pretrain_from,
+    PretrainData, RunOptions as TrainingOptions, RunReport, TrainError, pretrain_from,
 };
 
+pub use crate::run_options::RunOptions;
 pub use error::PretrainError;
 pub use job::{CorpusSettings, PackingSettings, PretrainJob, TokenizerSettings};
 pub use progress::{Progress, Stage};
@@ -75,17 +75,6 @@ pub struct PretrainOutcome {
     pub train_tokens: u64,
     /// Time of tokenizer, packing and baselines.
     pub preparation: Duration,
-}
-
-/// How a run is watched and stopped.
-#[derive(Clone)]
-pub struct RunOptions {
-    /// Continue the run in the folder instead of starting one.
-    pub resume: bool,
-    /// What to show during training.
-    pub display: Display,
-    /// Stops the run.
-    pub interrupter: Interrupter,
 }
 
 /// Pre-trains a masked language model into `run_dir`.

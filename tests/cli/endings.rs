@@ -177,6 +177,33 @@ fn a_closed_pipe_ends_the_program_quietly() {
     assert_eq!(message, "");
 }
 
+#[test]
+fn what_was_trained_is_kept_if_nobody_reads_the_summary() {
+    let model = checkpoint("classify_softmax");
+    let dir = tempfile::tempdir().unwrap();
+    let examples = dir.path().join("reviews.tsv");
+    let labels = ["negative", "neutral", "positive"];
+    let reviews: String = (0..12)
+        .map(|at| format!("review {at}\t{}\n", labels[at % 3]))
+        .collect();
+    std::fs::write(&examples, format!("text\tlabel\n{reviews}")).unwrap();
+    let out = dir.path().join("run");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_deberta"))
+        .args(["finetune", "--task", "classify", "--train-part", "0.5"])
+        .args(["--train", text(&examples), "--model", text(model.path())])
+        .args(["--steps", "1", "--plain", "--out", text(&out)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    let messages = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{messages}");
+    assert!(!messages.contains("panicked"), "{messages}");
+    assert!(out.join("model/model.safetensors").is_file(), "{messages}");
+}
+
 /// The program after its first answer, with its pipes and what it has written.
 #[cfg(unix)]
 struct Answering {

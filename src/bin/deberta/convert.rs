@@ -1,5 +1,6 @@
 //! `deberta convert`: from one format of checkpoint to another.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use deberta::model::checkpoint::{ConvertOptions, FloatType, WeightsFormat, conve
 use deberta::model::hf_config::RtdPart;
 
 use crate::source;
+use crate::stdout::stdout;
 
 /// Write a checkpoint in the layout of the Hub, in another format, float type or number of files.
 ///
@@ -88,15 +90,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     options.max_part_bytes = args.max_part_size;
     let folder = source::path(&args.source, Parts::All)?;
     let report = convert(&folder, &args.target, &options)?;
-    println!(
+    writeln!(
+        stdout(),
         "{} tensors, {} parameters",
-        report.tensors, report.parameters
-    );
+        report.tensors,
+        report.parameters
+    )?;
     for file in &report.files {
-        println!("  {}", args.target.join(file).display());
+        writeln!(stdout(), "  {}", args.target.join(file).display())?;
     }
     if !report.left_aside.is_empty() {
-        println!("left aside: {}", report.left_aside.join(", "));
+        writeln!(stdout(), "left aside: {}", report.left_aside.join(", "))?;
     }
     Ok(())
 }

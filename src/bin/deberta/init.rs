@@ -1,5 +1,6 @@
 //! `deberta init`: a checkpoint with random weights.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -23,6 +24,7 @@ use deberta::model::presets;
 
 use crate::footprint::{Footprint, gigabytes};
 use crate::head::Head;
+use crate::stdout::stdout;
 
 /// Write a checkpoint of a published size with random weights.
 ///
@@ -133,12 +135,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(tokenizer) = &tokenizer {
         tokenizer.save(target)?;
     }
-    println!(
+    writeln!(
+        stdout(),
         "{} parameters in the encoder, {} into {}",
         config.num_parameters(),
         args.dtype,
         target.display()
-    );
+    )?;
     Ok(())
 }
 
@@ -146,7 +149,7 @@ fn print_footprint(config: &DebertaConfig) -> Result<()> {
     config.validate()?;
     let parameters = config.num_parameters() as u64;
     let network = Footprint { parameters };
-    println!("{parameters} parameters in the encoder");
+    writeln!(stdout(), "{parameters} parameters in the encoder")?;
     for (what, bytes) in [
         ("to answer in bf16 or f16", network.half()),
         ("to answer in f32", network.full()),
@@ -156,9 +159,9 @@ fn print_footprint(config: &DebertaConfig) -> Result<()> {
             network.mixed_training(),
         ),
     ] {
-        println!("{:>7} GB {what}", gigabytes(bytes));
+        writeln!(stdout(), "{:>7} GB {what}", gigabytes(bytes))?;
     }
-    println!("and what the tokens of a batch take");
+    writeln!(stdout(), "and what the tokens of a batch take")?;
     Ok(())
 }
 

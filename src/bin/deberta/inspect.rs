@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::source;
 use crate::stdout::stdout;
+use crate::watch::Watcher;
 
 /// Say what a checkpoint is: size, parameters, float types, heads, tokenizer, and what is missing.
 ///
@@ -135,7 +136,7 @@ fn remote(args: &Args) -> Result<Report> {
         let dir = source::path(&args.model, Parts::All)?;
         return inspect(&dir, Some(Weights::open(&dir)?), args.tensors);
     }
-    let found = hub::inspect(&args.model, &options, &mut source::Bar::default())?;
+    let found = hub::inspect(&args.model, &options, &mut Watcher::default())?;
     let weights = found.tensors.map(|tensors| {
         let listed = tensors.into_iter().map(|tensor| {
             let shape = tensor.shape.iter().map(|&it| it as usize).collect();

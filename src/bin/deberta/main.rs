@@ -1,9 +1,5 @@
 //! The command line of DeBERTa: `deberta COMMAND --help` says what each command takes.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "prints results and errors"
-)]
+#![allow(clippy::print_stderr, reason = "prints errors and remarks")]
 
 mod attention;
 mod completions;
@@ -21,6 +17,7 @@ mod stdout;
 mod tasks;
 mod text;
 mod tokenize;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -86,9 +83,8 @@ fn main() -> ExitCode {
         Command::Forward(args) => done(forward::run(&args)),
         Command::Completions(args) => done(completions::run(&args, Cli::command())),
     };
-    match result {
+    match stdout::unless_closed(result) {
         Ok(code) => code,
-        Err(error) if stdout::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,24 +1,18 @@
 //! `deberta pretrain`: from raw text to a model. Also the example of that name.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "prints results and notes"
-)]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use burn::train::Interrupter;
-use deberta::backend::{DEFAULT_BACKEND_NAME, DefaultAutodiffBackend, DefaultBackend};
+use deberta::backend::{DefaultAutodiffBackend, DefaultBackend};
 use deberta::data::corpus::synthetic::{ProbeKind, SyntheticConfig, SyntheticLanguage};
 use deberta::data::tokenizer::Tokenize;
-use deberta::hub::DownloadProgress;
 use deberta::pipeline::FillMask;
-use deberta::pretrain::{self, PretrainJob, PretrainOutcome, Progress, RunOptions, Stage};
-use deberta::train::run::{Display, stop_on_ctrl_c};
-use indicatif::{ProgressBar, ProgressStyle};
+use deberta::pretrain::{self, PretrainJob, PretrainOutcome};
 
 use crate::compute_type::ComputeType;
+use crate::stdout::stdout;
+use crate::watch::{self, Watcher};
 
 /// Pre-train a DeBERTa with the enhanced mask decoder from raw text.
 ///
@@ -81,27 +75,16 @@ Examples:
 /// Pre-trains; `program` is what to type to call it again.
 pub(crate) fn run(args: &Args, program: &str) -> anyhow::Result<()> {
     let job = job(args)?;
-    let interrupter = Interrupter::new();
-    stop_on_ctrl_c(&interrupter)?;
-    let options = RunOptions {
-        resume: args.resume,
-        display: Display::choose(!args.plain),
-        interrupter,
-    };
-    println!(
-        "DeBERTa on {DEFAULT_BACKEND_NAME}, {} threads, into {}",
-        std::thread::available_parallelism().map_or(1, usize::from),
-        args.out.display()
-    );
+    let options = watch::training(args.resume, args.plain, &args.out)?;
     let device = Default::default();
     let outcome = pretrain::run::<DefaultAutodiffBackend>(
         &job,
         &args.out,
         &options,
         &device,
-        &mut Bars::default(),
+        &mut Watcher::default(),
     )?;
-    summarise(&outcome, &args.out, program);
+    summarise(&outcome, &args.out, program)?;
     if let Some(model_dir) = &outcome.model_dir {
         let fill = FillMask::<DefaultBackend>::open(model_dir, &device)
             .context("the model that was just saved does not load")?;
@@ -125,7 +108,7 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
     let mut job = match (&args.config, begun, &args.init, &args.size) {
         (Some(path), _, None, _) => PretrainJob::open(path)?,
         (Some(path), _, Some(model), _) => {
-            PretrainJob::open(path)?.starting_from(model, &mut Bars::default())?
+            PretrainJob::open(path)?.starting_from(model, &mut Watcher::default())?
         }
         (None, Some(begun), ..) => begun,
         (None, None, Some(model), _) => {
@@ -134,7 +117,7 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
                 !corpus.is_empty(),
                 "--init needs text to train on: --corpus"
             );
-            PretrainJob::continuing(corpus, model, &mut Bars::default())?
+            PretrainJob::continuing(corpus, model, &mut Watcher::default())?
         }
         (None, None, None, None) if args.corpus.is_empty() => PretrainJob::demo(),
         (None, None, None, size) => {
@@ -164,96 +147,62 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
     Ok(job)
 }
 
-/// A bar per stage on a terminal, nothing but notes otherwise.
-#[derive(Default)]
-struct Bars(Option<ProgressBar>);
-
-impl Progress for Bars {
-    fn stage(&mut self, stage: Stage) {
-        let style = ProgressStyle::with_template("{msg:28} {bar:30} {bytes}/{total_bytes} {eta}");
-        let bar = ProgressBar::new(0).with_message(stage.describe());
-        self.0 = Some(match style {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        });
-    }
-
-    fn bytes(&mut self, done: u64, total: u64) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(total);
-            bar.set_position(done.min(total));
-        }
-    }
-
-    fn note(&mut self, note: &str) {
-        eprintln!("{note}");
-    }
-}
-
-impl DownloadProgress for Bars {
-    fn start(&mut self, file: &str, size: u64, received: u64) {
-        let style = ProgressStyle::with_template("{msg} {bytes}/{total_bytes} {wide_bar} {eta}");
-        let bar = ProgressBar::new(size)
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-            .with_message(file.to_owned());
-        self.0 = Some(bar.with_position(received));
-    }
-
-    fn advance(&mut self, bytes: u64) {
-        if let Some(bar) = &self.0 {
-            bar.inc(bytes);
-        }
-    }
-
-    fn finish(&mut self, _file: &str) {
-        self.0 = None;
-    }
-}
-
-fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) {
+fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) -> anyhow::Result<()> {
+    let mut stdout = stdout();
     let report = &outcome.report;
     let [train, held_out] = outcome.examples;
-    println!(
+    writeln!(
+        stdout,
         "\n{train} examples to train on ({} tokens), {held_out} held out",
         outcome.train_tokens
-    );
-    println!(
+    )?;
+    writeln!(
+        stdout,
         "{:.0} tokens/s in training; waited for data {:.2} % of the time; prepared in {:.1} s",
         report.tokens_per_second(),
         100.0 * report.data_wait.as_secs_f64() / report.training_time.as_secs_f64(),
         outcome.preparation.as_secs_f64(),
-    );
-    println!(
+    )?;
+    writeln!(
+        stdout,
         "\n{:24} {:>10} {:>12}",
         "held-out masked tokens", "accuracy", "perplexity"
-    );
+    )?;
     for baseline in &outcome.baselines {
         let perplexity = baseline.loss_nats.exp();
-        println!(
+        writeln!(
+            stdout,
             "{:24} {:>9.1}% {perplexity:>12.1}",
             baseline.name,
             100.0 * baseline.accuracy
-        );
+        )?;
     }
     match &report.evaluation {
-        Some(model) => println!(
+        Some(model) => writeln!(
+            stdout,
             "{:24} {:>9.1}% {:>12.1}",
             "this DeBERTa",
             100.0 * model.accuracy(),
             model.perplexity()
-        ),
-        None => println!(
+        )?,
+        None => writeln!(
+            stdout,
             "stopped at step {}: continue with --resume",
             report.state.step
-        ),
+        )?,
     }
-    println!("\ncheckpoint: {}", report.checkpoint.display());
+    writeln!(stdout, "\ncheckpoint: {}", report.checkpoint.display())?;
     if let (Some(model), Some(files)) = (&outcome.model_dir, &outcome.files) {
-        println!("model:      {}", model.display());
-        println!("curve:      {}", files.picture.display());
-        println!("report:     {}", files.text.display());
+        writeln!(stdout, "model:      {}", model.display())?;
+        writeln!(stdout, "curve:      {}", files.picture.display())?;
+        writeln!(stdout, "report:     {}", files.text.display())?;
     }
-    println!("resume:     {program} --out {} --resume", out.display());
+    writeln!(
+        stdout,
+        "resume:     {program} --out {} --resume",
+        out.display()
+    )?;
+    Ok(())
 }
 
 /// One sentence per phenomenon of the built-in language, never trained on, that the model can take.
@@ -277,17 +226,18 @@ fn fill_masks(fill: &FillMask<DefaultBackend>, texts: &[String]) -> anyhow::Resu
     if texts.is_empty() {
         return Ok(());
     }
+    let mut stdout = stdout();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    println!();
+    writeln!(stdout)?;
     for (text, masks) in texts.iter().zip(fill.predict(&texts, 3)?) {
-        println!("{text}");
+        writeln!(stdout, "{text}")?;
         for mask in masks {
             let candidates: Vec<String> = mask
                 .candidates
                 .iter()
                 .map(|it| format!("{} {:.0}%", it.text, 100.0 * it.probability))
                 .collect();
-            println!("    {}", candidates.join(", "));
+            writeln!(stdout, "    {}", candidates.join(", "))?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 #[error("nobody reads what is written any more")]
 struct Closed;
 
-/// Standard output, locked; [`is_closed`] knows its errors from those of other pipes.
+/// Standard output, locked; [`unless_closed`] knows its errors from those of other pipes.
 pub(crate) struct Stdout(io::StdoutLock<'static>);
 
 pub(crate) fn stdout() -> Stdout {
@@ -31,8 +31,16 @@ fn named(error: io::Error) -> io::Error {
     }
 }
 
+/// What a command came to, where a reader that went away is no failure.
+pub(crate) fn unless_closed<T: Default>(result: anyhow::Result<T>) -> anyhow::Result<T> {
+    match result {
+        Err(error) if is_closed(&error) => Ok(T::default()),
+        result => result,
+    }
+}
+
 /// Whether this is what is left of a reader that went away.
-pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+fn is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let inner = cause
             .downcast_ref::<io::Error>()

@@ -4,6 +4,7 @@ mod html;
 mod maps;
 mod svg;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,6 +12,7 @@ use deberta::backend::DefaultBackend;
 use deberta::hub::Parts;
 
 use crate::source;
+use crate::stdout::stdout;
 use maps::Maps;
 
 /// Longer texts make pictures that nobody can read, and files that nobody can open.
@@ -63,12 +65,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     std::fs::write(&args.out, picture)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
-    println!(
+    writeln!(
+        stdout(),
         "{} tokens, {layers} layers of {} heads, into {}",
         maps.tokens.len(),
         maps.layers.first().map_or(0, Vec::len),
         args.out.display()
-    );
+    )?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod heads;
 mod inputs;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -19,6 +20,7 @@ use inputs::Inputs;
 
 use crate::head::Head;
 use crate::source;
+use crate::stdout::stdout;
 
 /// Run a checkpoint on tensors and write what comes out, to compare with any other program.
 ///
@@ -156,7 +158,7 @@ impl Outputs {
         safetensors::serialize_to_file(views, None, &args.out)
             .with_context(|| format!("cannot write {}", args.out.display()))?;
         for (name, shape, _) in &self.0 {
-            println!("{name} {shape:?}");
+            writeln!(stdout(), "{name} {shape:?}")?;
         }
         Ok(())
     }

@@ -1,9 +1,7 @@
-//! What the commands for tasks have in common: the task, its columns, and who watches.
+//! What the commands for tasks have in common: the task and its columns.
 
 use anyhow::{Result, ensure};
-use deberta::finetune::{Progress, Stage, TaskSettings};
-use deberta::hub::DownloadProgress;
-use indicatif::{ProgressBar, ProgressStyle};
+use deberta::finetune::TaskSettings;
 
 /// The task, and what its files call their columns.
 #[derive(clap::Args, Clone, Default, PartialEq)]
@@ -116,51 +114,5 @@ fn replace(setting: &mut String, given: &Option<String>) {
 fn add<T: Clone>(setting: &mut Option<T>, given: &Option<T>) {
     if given.is_some() {
         setting.clone_from(given);
-    }
-}
-
-/// Stages, downloads and remarks on standard error; what moves only if it is a terminal.
-#[derive(Default)]
-pub(crate) struct Watcher(Option<ProgressBar>);
-
-impl Watcher {
-    fn clear(&mut self) {
-        if let Some(bar) = self.0.take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl DownloadProgress for Watcher {
-    fn start(&mut self, file: &str, size: u64, received: u64) {
-        self.clear();
-        let template = "{msg} {bytes}/{total_bytes} {wide_bar} {bytes_per_sec} {eta}";
-        let style = ProgressStyle::with_template(template);
-        let bar = ProgressBar::new(size)
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-            .with_message(file.to_owned())
-            .with_position(received);
-        self.0 = Some(bar);
-    }
-
-    fn advance(&mut self, bytes: u64) {
-        if let Some(bar) = &self.0 {
-            bar.inc(bytes);
-        }
-    }
-
-    fn finish(&mut self, _file: &str) {
-        self.clear();
-    }
-}
-
-impl Progress for Watcher {
-    fn stage(&mut self, stage: Stage) {
-        self.clear();
-        eprintln!("{} …", stage.describe());
-    }
-
-    fn note(&mut self, note: &str) {
-        eprintln!("{note}");
     }
 }

@@ -6,9 +6,10 @@ use anyhow::Result;
 use deberta::backend::DefaultBackend;
 use deberta::data::task::Split;
 
-use super::args::{TaskArgs, Watcher};
+use super::args::TaskArgs;
 use super::predict::{FileArgs, files, open};
 use crate::stdout::stdout;
+use crate::watch::Watcher;
 
 /// Score a fine-tuned model on labelled files with the metrics of its task.
 #[derive(clap::Args)]

@@ -1,15 +1,16 @@
 //! `deberta finetune`: from labelled examples to a model.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use burn::train::Interrupter;
-use deberta::backend::{DEFAULT_BACKEND_NAME, DefaultAutodiffBackend};
-use deberta::finetune::{self, FinetuneJob, FinetuneOutcome, RunOptions, SetOutcome};
-use deberta::train::run::{Display, stop_on_ctrl_c};
+use deberta::backend::DefaultAutodiffBackend;
+use deberta::finetune::{self, FinetuneJob, FinetuneOutcome, SetOutcome};
 
-use super::args::{TaskArgs, Watcher};
+use super::args::TaskArgs;
 use crate::compute_type::ComputeType;
+use crate::stdout::stdout;
+use crate::watch::{self, Watcher};
 
 /// Fine-tune a model on a task, published or your own.
 ///
@@ -130,18 +131,7 @@ impl ClassWeights {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let job = job(args)?;
-    let interrupter = Interrupter::new();
-    stop_on_ctrl_c(&interrupter)?;
-    let options = RunOptions {
-        resume: args.resume,
-        display: Display::choose(!args.plain),
-        interrupter,
-    };
-    eprintln!(
-        "DeBERTa on {DEFAULT_BACKEND_NAME}, {} threads, into {}",
-        std::thread::available_parallelism().map_or(1, usize::from),
-        args.out.display()
-    );
+    let options = watch::training(args.resume, args.plain, &args.out)?;
     let device = Default::default();
     let outcome = finetune::run::<DefaultAutodiffBackend>(
         &job,
@@ -150,8 +140,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &device,
         &mut Watcher::default(),
     )?;
-    summarise(&outcome, &args.out);
-    Ok(())
+    summarise(&outcome, &args.out)
 }
 
 /// Settings from the file or the run to resume, then from the flags.
@@ -244,45 +233,56 @@ fn apply_training(args: &Args, job: &mut FinetuneJob) {
     }
 }
 
-fn summarise(outcome: &FinetuneOutcome, out: &Path) {
-    println!("\n{} examples to train on", outcome.train_examples);
+fn summarise(outcome: &FinetuneOutcome, out: &Path) -> Result<()> {
+    let mut stdout = stdout();
+    writeln!(stdout, "\n{} examples to train on", outcome.train_examples)?;
     let [train, held_out] = outcome.skipped_lines;
     if train + held_out > 0 {
-        println!("{train} lines of the training files and {held_out} of the others were skipped");
+        writeln!(
+            stdout,
+            "{train} lines of the training files and {held_out} of the others were skipped"
+        )?;
     }
     for (name, set) in &outcome.sets {
-        println!("\n{name}: {} examples", set.examples);
-        print_table(set);
+        writeln!(stdout, "\n{name}: {} examples", set.examples)?;
+        print_table(&mut stdout, set)?;
     }
     if let (Some(model), Some(report)) = (&outcome.model_dir, &outcome.report_file) {
-        println!("\nmodel:   {}", model.display());
-        println!("report:  {}", report.display());
+        writeln!(stdout, "\nmodel:   {}", model.display())?;
+        writeln!(stdout, "report:  {}", report.display())?;
     }
     for (fold, scores) in outcome.folds.iter().enumerate() {
         let scores = scores
             .iter()
             .map(|(name, value)| format!("{name} {value:.4}"));
-        println!("fold {fold}: {}", scores.collect::<Vec<_>>().join(", "));
+        writeln!(
+            stdout,
+            "fold {fold}: {}",
+            scores.collect::<Vec<_>>().join(", ")
+        )?;
     }
     if !outcome.completed {
         let step = outcome.reports.last().map(|it| it.state.step);
         let place = step.map_or_else(String::new, |step| format!(" at step {step}"));
-        println!(
+        writeln!(
+            stdout,
             "\nstopped{place}: continue with --out {} --resume",
             out.display()
-        );
+        )?;
     }
+    Ok(())
 }
 
 /// A line per metric: always saying the most frequent, then the model.
-fn print_table(set: &SetOutcome) {
-    println!("{:24} {:>10} {:>10}", "", "majority", "model");
+fn print_table(stdout: &mut impl Write, set: &SetOutcome) -> Result<()> {
+    writeln!(stdout, "{:24} {:>10} {:>10}", "", "majority", "model")?;
     for (name, mean) in &set.summary.mean {
         let majority = set.majority.get(name).copied().unwrap_or(f64::NAN);
         let deviation = match set.summary.runs.len() {
             0 | 1 => String::new(),
             runs => format!(" ± {:.4} ({runs} seeds)", set.summary.deviation[name]),
         };
-        println!("{name:24} {majority:>10.4} {mean:>10.4}{deviation}");
+        writeln!(stdout, "{name:24} {majority:>10.4} {mean:>10.4}{deviation}")?;
     }
+    Ok(())
 }

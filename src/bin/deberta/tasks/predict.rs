@@ -12,8 +12,9 @@ use deberta::finetune::{Files, Form, Predicted, Predictor, TaskFile};
 use deberta::hub::{self, HubOptions};
 use deberta::model::DebertaBackend;
 
-use super::args::{TaskArgs, Watcher};
+use super::args::TaskArgs;
 use crate::stdout::stdout;
+use crate::watch::Watcher;
 
 /// Predict with a fine-tuned model, in the form that the benchmark of the task takes.
 ///
