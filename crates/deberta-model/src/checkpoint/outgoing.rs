@@ -26,6 +26,8 @@ pub enum WeightsFormat {
 }
 
 impl WeightsFormat {
+    const ALL: [Self; 2] = [Self::Safetensors, Self::PyTorch];
+
     fn stem_and_extension(self) -> (&'static str, &'static str) {
         match self {
             Self::Safetensors => ("model", "safetensors"),
@@ -165,11 +167,12 @@ fn fuse<'a>(attention: &str, parts: [Outgoing<'a>; 3], config: &DebertaConfig) -
     }
 }
 
-/// Writes a configuration, and tensors into one file or into several with an index. Removes what an
-/// earlier save in the same format left. Returns the names of the files.
+/// Writes a configuration, and tensors into one file or into several with an index. Removes the
+/// weights that an earlier save left, in whatever format. Returns the names of the files.
 ///
-/// Every file is written beside its name and renamed when all are complete. A crash in between
-/// leaves the old weights, the new ones, or none; never a mixture.
+/// Every file is written beside its name and renamed when all are complete, the configuration, without
+/// which nothing can be loaded, last. A crash in between leaves the old checkpoint, the new one, or
+/// none; never a mixture.
 pub(super) fn write_checkpoint(
     dir: &Path,
     format: WeightsFormat,
@@ -191,12 +194,9 @@ pub(super) fn write_checkpoint(
             .collect(),
     };
 
-    let mut partials = Partials::new(dir);
-    let text = serde_json::to_string_pretty(config)
-        .map_err(|source| io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source)))?;
-    partials.write(CONFIG_FILE, |file, _| Ok(file.write_all(text.as_bytes())?))?;
+    let mut weights = Partials::new(dir);
     for (name, tensors) in names.iter().zip(&parts) {
-        partials.write(name, |file, path| write_file(format, file, path, tensors))?;
+        weights.write(name, |file, path| write_file(format, file, path, tensors))?;
     }
     if names.len() > 1 {
         let mut weight_map = Map::new();
@@ -206,15 +206,23 @@ pub(super) fn write_checkpoint(
         }
         let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
         let text = format!("{index:#}\n");
-        partials.write(&format.index_file(), |file, _| {
+        weights.write(&format.index_file(), |file, _| {
             Ok(file.write_all(text.as_bytes())?)
         })?;
-        // Without them the old parts are nothing that a reader would find.
-        remove(dir, &format.index_file())?;
-        remove(dir, &format.single_file())?;
     }
-    let written = partials.rename()?;
-    remove_leftovers(dir, format, &written)?;
+    let text = serde_json::to_string_pretty(config)
+        .map_err(|source| io_error(&dir.join(CONFIG_FILE), std::io::Error::other(source)))?;
+    let mut configuration = Partials::new(dir);
+    configuration.write(CONFIG_FILE, |file, _| Ok(file.write_all(text.as_bytes())?))?;
+
+    // Without it whatever else is there is no checkpoint.
+    remove(dir, CONFIG_FILE)?;
+    sync_dir(dir)?;
+    let mut written = weights.rename()?;
+    remove_leftovers(dir, &written)?;
+    sync_dir(dir)?;
+    written.extend(configuration.rename()?);
+    sync_dir(dir)?;
     Ok(written)
 }
 
@@ -227,20 +235,26 @@ fn remove(dir: &Path, name: &str) -> Result<(), CheckpointError> {
     }
 }
 
-/// Removes weights of this format that were not just written.
-fn remove_leftovers(
-    dir: &Path,
-    format: WeightsFormat,
-    written: &[String],
-) -> Result<(), CheckpointError> {
+/// Makes what was renamed or removed last through a power cut, where folders are files.
+fn sync_dir(dir: &Path) -> Result<(), CheckpointError> {
+    if cfg!(unix) {
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(|source| io_error(dir, source))?;
+    }
+    Ok(())
+}
+
+/// Removes weights that were not just written: a reader might prefer those of another format.
+fn remove_leftovers(dir: &Path, written: &[String]) -> Result<(), CheckpointError> {
     let in_dir = |source| io_error(dir, source);
     for entry in std::fs::read_dir(dir).map_err(in_dir)? {
         let name = entry.map_err(in_dir)?.file_name();
         let Some(name) = name.to_str() else {
             continue;
         };
-        let is_weights =
-            name == format.single_file() || name == format.index_file() || format.is_part(name);
+        let is_weights = WeightsFormat::ALL.into_iter().any(|format| {
+            name == format.single_file() || name == format.index_file() || format.is_part(name)
+        });
         if is_weights && !written.iter().any(|it| it == name) {
             remove(dir, name)?;
         }

@@ -151,6 +151,13 @@ fn saving_again_leaves_no_file_of_another_layout() {
     );
     assert!(parts.contains("model.safetensors.index.json"));
     assert_eq!(save(&SaveOptions::new()), single);
+    // Readers prefer safetensors, which would be the old ones.
+    let pytorch = BTreeSet::from(["config.json", "pytorch_model.bin"].map(str::to_owned));
+    let as_pytorch = SaveOptions::new().format(WeightsFormat::PyTorch);
+    assert_eq!(save(&as_pytorch), pytorch);
+    let parts = save(&as_pytorch.max_part_bytes(30_000));
+    assert!(parts.contains("pytorch_model.bin.index.json"), "{parts:?}");
+    assert_eq!(save(&SaveOptions::new()), single);
 }
 
 #[test]
