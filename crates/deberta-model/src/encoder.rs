@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{Bool, DType, Int, Tensor, backend::Backend};
+use burn::tensor::{DType, Int, Tensor, backend::Backend};
 
 use crate::attention::{AttentionMask, PositionProjections, ScoreTerms};
 use crate::config::DebertaConfig;
@@ -79,13 +79,14 @@ impl Observe {
     pub(crate) fn skip_padding<B: DebertaBackend>(
         self,
         mask: AttentionMask<B>,
+        tokens: [usize; 2],
         kernel: FusedKind,
         dtype: DType,
     ) -> (AttentionMask<B>, Option<RealTokens<B>>) {
         if self.attentions || self.score_terms {
             return (mask.as_tensors(), None);
         }
-        mask.skip_padding(kernel, dtype)
+        mask.skip_padding(tokens, kernel, dtype)
     }
 }
 
@@ -174,11 +175,19 @@ impl<B: Backend> DebertaEncoder<B> {
 
 impl<B: DebertaBackend> DebertaEncoder<B> {
     /// Runs all layers on embedded tokens `[batch, seq_len, hidden]`.
+    ///
+    /// # Panics
+    ///
+    /// If the mask is that of a batch of another shape.
     pub fn forward(&self, embeddings: Tensor<B, 3>, mask: AttentionMask<B>) -> Tensor<B, 3> {
         self.forward_observed(embeddings, mask, Observe::default(), |_| {})
     }
 
     /// As [`forward`](Self::forward), showing inner states to `observer` on the way.
+    ///
+    /// # Panics
+    ///
+    /// If the mask is that of a batch of another shape.
     pub fn forward_observed(
         &self,
         embeddings: Tensor<B, 3>,
@@ -186,7 +195,9 @@ impl<B: DebertaBackend> DebertaEncoder<B> {
         observe: Observe,
         observer: impl FnMut(Observation<'_, B>),
     ) -> Tensor<B, 3> {
-        let (mask, real) = observe.skip_padding(mask, self.kernel, embeddings.dtype());
+        let [batch, seq_len, _] = embeddings.dims();
+        let tokens = [batch, seq_len];
+        let (mask, real) = observe.skip_padding(mask, tokens, self.kernel, embeddings.dtype());
         let embeddings = match &real {
             Some(real) => real.pack(embeddings),
             None => embeddings,
@@ -401,20 +412,4 @@ fn convolve<B: DebertaBackend>(
             conv.join(layer_output, real.pack(local), None)
         }
     }
-}
-
-/// `true` at padding, from the number of real tokens of each sequence.
-pub fn mask_pad_from_lengths<B: Backend>(
-    lengths: &[usize],
-    seq_len: usize,
-    device: &B::Device,
-) -> Tensor<B, 2, Bool> {
-    let mask: Vec<bool> = lengths
-        .iter()
-        .flat_map(|&length| (0..seq_len).map(move |position| position >= length))
-        .collect();
-    Tensor::from_data(
-        burn::tensor::TensorData::new(mask, [lengths.len(), seq_len]),
-        device,
-    )
 }

@@ -126,19 +126,29 @@ impl<B: DebertaBackend> DebertaModel<B> {
     ///
     /// Rows of padding tokens are unspecified. With [`AttentionMask::from_lengths`] they cost
     /// nothing where the backend has a kernel, and are zero.
+    ///
+    /// # Panics
+    ///
+    /// If the mask is that of a batch of another shape.
     pub fn forward(&self, input: DebertaInput<B>) -> Tensor<B, 3> {
         self.forward_observed(input, Observe::default(), |_| {})
     }
 
     /// As [`forward`](Self::forward), from the [sum](DebertaEmbeddings::sum) of the embeddings
     /// before their layer norm, `[batch, seq_len, hidden]`: what adversarial training perturbs.
+    ///
+    /// # Panics
+    ///
+    /// If the mask is that of a batch of another shape.
     pub fn forward_from_sum(
         &self,
         sum: Tensor<B, 3>,
         mask: AttentionMask<B>,
         tape: Option<&Tape<B>>,
     ) -> Tensor<B, 3> {
-        let (mask, real) = mask.skip_padding(self.encoder.kernel, sum.dtype());
+        let [batch, seq_len, _] = sum.dims();
+        let kernel = self.encoder.kernel;
+        let (mask, real) = mask.skip_padding([batch, seq_len], kernel, sum.dtype());
         let sum = match &real {
             Some(real) => real.pack(sum),
             None => sum,
@@ -167,7 +177,8 @@ impl<B: DebertaBackend> DebertaModel<B> {
         observe: Observe,
     ) -> (Tensor<B, 3>, EncoderContext<B>) {
         let dtype = self.embeddings.word_embeddings.weight.dtype();
-        let (mask, real) = observe.skip_padding(input.mask.clone(), self.encoder.kernel, dtype);
+        let kernel = self.encoder.kernel;
+        let (mask, real) = observe.skip_padding(input.mask.clone(), input.dims(), kernel, dtype);
         let embeddings = match &real {
             Some(real) => self
                 .embeddings

@@ -21,14 +21,26 @@ pub(crate) struct RealTokens<B: Backend> {
 
 impl<B: DebertaBackend> AttentionMask<B> {
     /// The mask that layers in `dtype` with this attention `kernel` work with, and the tokens that
-    /// they work on if padding is to be skipped.
+    /// they work on if padding is to be skipped, of a batch of `[batch, seq_len]` tokens.
     ///
     /// What comes out is [`AttentionMask::Sequences`] only where a kernel reads it.
+    ///
+    /// # Panics
+    ///
+    /// If the mask is that of a batch of another shape.
     pub(crate) fn skip_padding(
         self,
+        tokens: [usize; 2],
         kernel: FusedKind,
         dtype: DType,
     ) -> (Self, Option<RealTokens<B>>) {
+        if let Self::Sequences(sequences) = &self {
+            let expected = sequences.dims();
+            assert_eq!(
+                tokens, expected,
+                "[batch, seq_len] of the tokens and of the mask"
+            );
+        }
         let reads = |it: &Sequences<B>| B::fuses(kernel, dtype, it.device()) && it.tokens() > 0;
         let sequences = match self {
             Self::Sequences(it) if reads(&it) => it,

@@ -22,7 +22,8 @@ pub enum AttentionMask<B: Backend> {
 }
 
 impl<B: Backend> AttentionMask<B> {
-    /// Sequences of `lengths` tokens, padded at the end to `seq_len`.
+    /// Sequences of `lengths` tokens, padded at the end to `seq_len`; what is longer counts as
+    /// `seq_len`.
     pub fn from_lengths(lengths: &[usize], seq_len: usize, device: &B::Device) -> Self {
         if lengths.iter().all(|&length| length >= seq_len) {
             return Self::Full;
@@ -38,6 +39,7 @@ impl<B: Backend> AttentionMask<B> {
     /// of the sequence alone, so the relative terms need nothing else; with absolute positions give
     /// [`position_ids`](crate::DebertaInput::position_ids) that start anew in each sequence. A
     /// convolution ([`ConvLayer`](crate::conv::ConvLayer)) still sees the neighbour across a border.
+    /// Sequences that go beyond `seq_len` together are cut there.
     pub fn packed(packed: &[Vec<usize>], seq_len: usize, device: &B::Device) -> Self {
         let rows = packed.iter().map(Vec::as_slice);
         Self::Sequences(Sequences::new(rows, seq_len, device))

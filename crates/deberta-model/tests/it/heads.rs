@@ -4,7 +4,6 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use deberta_model::attention::AttentionMask;
 use deberta_model::checkpoint::{CheckpointError, Compatibility, load_task_model, save_task_model};
-use deberta_model::encoder::mask_pad_from_lengths;
 use deberta_model::heads::classification::{
     DebertaForMultipleChoice, DebertaForSequenceClassification,
 };
@@ -21,7 +20,7 @@ use deberta_model::{DebertaBackend, DebertaConfig, DebertaInput, HfConfig, Token
 
 use crate::support::{
     Fixture, NdArrayF32, NdArrayF64, Tolerances, assert_close, assert_gradients,
-    assert_real_rows_close, fixture_dir, on_every_backend, to_f64,
+    assert_real_rows_close, fixture_dir, mask_pad_from_lengths, on_every_backend, to_f64,
 };
 
 on_every_backend! {

@@ -4,11 +4,10 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use deberta_model::attention::AttentionMask;
 use deberta_model::config::{AbsolutePositions, PositionTerms};
-use deberta_model::encoder::mask_pad_from_lengths;
 use deberta_model::heads::masked_lm::MaskedTokens;
 use deberta_model::{DebertaConfig, DebertaInput, DebertaModel, MaskedLmInput};
 
-use crate::support::to_f64;
+use crate::support::{mask_pad_from_lengths, to_f64};
 
 type B = Flex;
 

@@ -7,13 +7,13 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use deberta_model::attention::AttentionMask;
 use deberta_model::config::{AbsolutePositions, Activation, ConvConfig, PositionTerms};
-use deberta_model::encoder::{Observation, Observe, mask_pad_from_lengths};
+use deberta_model::encoder::{Observation, Observe};
 use deberta_model::heads::masked_lm::{MaskedTokens, masked_lm_loss};
 use deberta_model::{
     DebertaBackend, DebertaConfig, DebertaForMaskedLm, DebertaInput, MaskedLmInput,
 };
 
-use crate::support::to_f64;
+use crate::support::{mask_pad_from_lengths, to_f64};
 
 const SEQ_LEN: usize = 150;
 
@@ -317,4 +317,28 @@ fn a_batch_without_any_token_is_no_error() {
         ..input(&config(), AttentionMask::Full)
     });
     assert_eq!(states.dims(), [LENGTHS.len(), SEQ_LEN, 24]);
+}
+
+/// A mask of so many sequences and tokens on a batch of two sequences of eight.
+fn forward_with_mask_of(lengths: &[usize], seq_len: usize) {
+    let device = Default::default();
+    let model = config().init::<Flex>(0, &device).unwrap();
+    let ids = Tensor::<Flex, 2, Int>::ones([2, 8], &device);
+    let mask = AttentionMask::from_lengths(lengths, seq_len, &device);
+    model.forward(DebertaInput {
+        mask,
+        ..DebertaInput::new(ids)
+    });
+}
+
+#[test]
+#[should_panic(expected = "of the tokens and of the mask")]
+fn a_mask_of_fewer_sequences_is_refused() {
+    forward_with_mask_of(&[5], 8);
+}
+
+#[test]
+#[should_panic(expected = "of the tokens and of the mask")]
+fn a_mask_of_longer_sequences_is_refused() {
+    forward_with_mask_of(&[5, 7], 16);
 }

@@ -6,7 +6,7 @@ use burn::backend::{Autodiff, Flex, NdArray};
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 use deberta_model::attention::AttentionMask;
 use deberta_model::checkpoint::hub_tensors;
 use deberta_model::{DebertaConfig, DebertaInput};
@@ -322,4 +322,15 @@ pub(crate) fn assert_gradients<B: AutodiffBackend, M: AutodiffModule<B>>(
         checked += 1;
     }
     checked
+}
+
+/// `true` at padding, `[batch, seq_len]`, from the number of real tokens of each sequence.
+pub(crate) fn mask_pad_from_lengths<B: Backend>(
+    lengths: &[usize],
+    seq_len: usize,
+    device: &B::Device,
+) -> Tensor<B, 2, Bool> {
+    let row = |&length: &usize| (0..seq_len).map(move |position| position >= length);
+    let mask: Vec<bool> = lengths.iter().flat_map(row).collect();
+    Tensor::from_data(TensorData::new(mask, [lengths.len(), seq_len]), device)
 }
