@@ -52,7 +52,7 @@ impl<B: DebertaBackend> Embedder<B> {
     ///
     /// If weights, configuration or tokenizer cannot be read, or do not belong together.
     pub fn open(dir: &Path, device: &B::Device) -> Result<Self, PipelineError> {
-        let (mut model, config) = load_model::<B>(dir, Compatibility::Microsoft, device)?;
+        let (mut model, config) = load_model::<B>(dir, Compatibility::AsConfigured, device)?;
         model.prepare();
         Ok(Self {
             base: Base::new(dir, (model, config), device)?,

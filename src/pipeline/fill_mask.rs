@@ -62,7 +62,7 @@ impl<B: DebertaBackend> FillMask<B> {
     ///
     /// If weights, configuration or tokenizer cannot be read, or do not belong together.
     pub fn open(dir: &Path, device: &B::Device) -> Result<Self, PipelineError> {
-        let (mut model, config) = load_masked_lm::<B>(dir, Compatibility::Microsoft, device)?;
+        let (mut model, config) = load_masked_lm::<B>(dir, Compatibility::AsConfigured, device)?;
         model.deberta.prepare();
         let mut base = Base::new(dir, (model, config), device)?;
         base.max_length = base.max_length.min(most_positions(&base.config));

@@ -73,7 +73,7 @@ impl<B: DebertaBackend> QuestionAnswerer<B> {
     /// If weights, configuration or tokenizer cannot be read, or do not belong together.
     pub fn open(dir: &Path, device: &B::Device) -> Result<Self, PipelineError> {
         let (mut model, config, _): (DebertaForQuestionAnswering<B>, _, _) =
-            load_task_model(dir, Compatibility::Microsoft, device)?;
+            load_task_model(dir, Compatibility::AsConfigured, device)?;
         model.deberta.prepare();
         let mut base = Base::new(dir, (model, config), device)?;
         base.max_length = base.max_length.min(MAX_LENGTH);

@@ -59,7 +59,7 @@ impl<B: DebertaBackend> ReplacedTokens<B> {
     /// If weights, configuration or tokenizer cannot be read, or do not belong together.
     pub fn open(dir: &Path, device: &B::Device) -> Result<Self, PipelineError> {
         let (mut model, config, _): (DebertaForReplacedTokenDetection<B>, _, _) =
-            load_task_model(dir, Compatibility::Microsoft, device)?;
+            load_task_model(dir, Compatibility::AsConfigured, device)?;
         model.deberta.prepare();
         Ok(Self {
             base: Base::new(dir, (model, config), device)?,

@@ -207,7 +207,7 @@ pub(super) fn open_sequence_model<B: DebertaBackend>(
     device: &B::Device,
 ) -> Result<(SequenceBase<B>, HeadConfig), PipelineError> {
     let (mut model, config, head): (DebertaForSequenceClassification<B>, _, _) =
-        load_task_model(dir, Compatibility::Microsoft, device)?;
+        load_task_model(dir, Compatibility::AsConfigured, device)?;
     model.deberta.prepare();
     Ok((Base::new(dir, (model, config), device)?, head))
 }

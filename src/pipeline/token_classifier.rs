@@ -96,7 +96,7 @@ impl<B: DebertaBackend> Network<B> {
         dir: &Path,
         device: &B::Device,
     ) -> Result<(Self, DebertaConfig, HeadConfig), CheckpointError> {
-        let compatibility = Compatibility::Microsoft;
+        let compatibility = Compatibility::AsConfigured;
         // A checkpoint without the first of the two layers has the other head.
         let loaded =
             load_task_model::<B, DebertaForEntityRecognition<B>>(dir, compatibility, device);

@@ -261,16 +261,11 @@ impl DebertaConfig {
         self.num_attention_heads * self.attention_head_size
     }
 
-    /// The relative-position table in use: present and read by at least one score term.
-    pub fn relative_table(&self) -> Option<&RelativePositionConfig> {
-        self.relative_positions.as_ref()
-    }
-
     /// Checks that a network can be built.
     ///
     /// # Errors
     ///
-    /// The first field that is zero, does not divide or is out of range.
+    /// The first field that is zero, does not divide, is out of range or larger than any network's.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let positive = [
             ("vocab_size", self.vocab_size),
@@ -312,6 +307,7 @@ impl DebertaConfig {
                 "a number of at least 0",
             ));
         }
+        self.check_sizes()?;
         self.validate_positions()?;
         self.validate_conv()
     }

@@ -29,6 +29,7 @@ pub mod encoder;
 pub mod heads;
 pub mod hf_config;
 pub mod layer;
+mod limits;
 pub mod model;
 pub mod ops;
 mod padding;

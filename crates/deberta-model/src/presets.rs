@@ -4,7 +4,7 @@
 
 use crate::config::{Activation, ConvConfig, DebertaConfig};
 
-/// Names that [`by_name`] knows, smallest families first.
+/// Names that [`by_name`] knows, in order of publication and size.
 pub const NAMES: [&str; 10] = [
     "deberta-base",
     "deberta-large",

@@ -159,10 +159,18 @@ impl Folder {
             weights,
         };
         if let Some(relative) = &mut folder.config.relative_positions {
-            relative.long_distance = match options.compatibility {
-                Compatibility::Microsoft => LongDistance::Clamp,
-                Compatibility::HuggingFace => LongDistance::Extrapolate,
-            };
+            match options.compatibility {
+                Compatibility::AsConfigured => {}
+                Compatibility::Microsoft => relative.long_distance = LongDistance::Clamp,
+                Compatibility::HuggingFace => relative.long_distance = LongDistance::Extrapolate,
+            }
+        }
+        let config = &mut folder.config;
+        if let Some(prob) = options.hidden_dropout {
+            config.hidden_dropout_prob = prob;
+        }
+        if let Some(prob) = options.attention_dropout {
+            config.attention_probs_dropout_prob = prob;
         }
         Ok(folder)
     }

@@ -9,8 +9,10 @@ use crate::hf_config::RtdPart;
 /// Whose behaviour to follow where Microsoft's code and transformers differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Compatibility {
-    /// microsoft/DeBERTa, whose code trained the published checkpoints.
+    /// What `config.json` says under `long_distance`; Microsoft's where it says nothing.
     #[default]
+    AsConfigured,
+    /// microsoft/DeBERTa, whose code trained the published checkpoints.
     Microsoft,
     /// transformers: distances beyond the table's reach are not clamped before bucketing.
     HuggingFace,
@@ -40,10 +42,12 @@ pub struct LoadOptions {
     pub(super) fresh: Vec<String>,
     pub(super) seed: u64,
     pub(super) dtype: Option<DType>,
+    pub(super) hidden_dropout: Option<f64>,
+    pub(super) attention_dropout: Option<f64>,
 }
 
 impl LoadOptions {
-    /// Microsoft's behaviour, all parameters, nothing else.
+    /// The behaviour that the configuration asks for, all parameters, nothing else.
     pub fn new() -> Self {
         Self::default()
     }
@@ -57,6 +61,14 @@ impl LoadOptions {
     /// Which network of a replaced-token-detection checkpoint to load; the discriminator by default.
     pub fn part(mut self, part: RtdPart) -> Self {
         self.part = part;
+        self
+    }
+
+    /// Dropout probabilities of the encoder in place of those of the configuration: of hidden states
+    /// and of attention probabilities. `None` leaves one as it is.
+    pub fn dropout(mut self, hidden: Option<f64>, attention: Option<f64>) -> Self {
+        self.hidden_dropout = hidden;
+        self.attention_dropout = attention;
         self
     }
 

@@ -1,7 +1,6 @@
 //! `config.json` as published: the only place that knows its spellings and sentinels.
 
 mod head;
-mod limits;
 mod nested;
 
 use std::path::Path;
@@ -98,6 +97,10 @@ pub struct HfConfig {
     /// Nonlinearity of the convolution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conv_act: Option<String>,
+    /// What becomes of distances beyond the table's reach; not a key of the Hub, so only files whose
+    /// network does not do as Microsoft's code have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_distance: Option<LongDistance>,
     /// Everything else in the file.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -185,7 +188,6 @@ impl HfConfig {
     ///
     /// The first field with an unknown spelling or an impossible value.
     pub fn to_config(&self) -> Result<DebertaConfig, ConfigError> {
-        self.check_sizes()?;
         let config = DebertaConfig {
             family: self.family()?,
             vocab_size: self.vocab_size,
@@ -274,6 +276,9 @@ impl HfConfig {
             conv_act: config
                 .conv
                 .map(|conv| activation_name(conv.activation).into()),
+            long_distance: relative
+                .map(|it| it.long_distance)
+                .filter(|it| *it != LongDistance::Clamp),
             other: Map::new(),
         }
     }
@@ -318,7 +323,7 @@ impl HfConfig {
             max_distance: positive(self.max_relative_positions)
                 .unwrap_or(self.max_position_embeddings),
             buckets: positive(self.position_buckets),
-            long_distance: LongDistance::Clamp,
+            long_distance: self.long_distance.unwrap_or(LongDistance::Clamp),
         }
     }
 
@@ -441,6 +446,20 @@ mod tests {
         let relative = config.relative_positions.unwrap();
         assert_eq!((relative.max_distance, relative.span()), (32, 8));
         assert!(file.other.contains_key("id2label"));
+    }
+
+    #[test]
+    fn a_network_that_follows_transformers_says_so() {
+        let mut config = DebertaConfig::v3(100, 32, 2, 2);
+        config.absolute_positions = AbsolutePositions::None;
+        let json = serde_json::to_string(&HfConfig::from_config(&config)).unwrap();
+        assert!(!json.contains("long_distance"), "{json}");
+        let relative = config.relative_positions.as_mut().unwrap();
+        relative.long_distance = LongDistance::Extrapolate;
+        let json = serde_json::to_string(&HfConfig::from_config(&config)).unwrap();
+        assert_eq!(HfConfig::parse(&json).unwrap().to_config().unwrap(), config);
+        let error = HfConfig::parse(&json.replace("extrapolate", "wrap")).unwrap_err();
+        assert!(error.to_string().contains("`wrap`"), "{error}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Maps {
     ) -> Result<Self> {
         let device = B::Device::default();
         let tokenizer = Tokenizer::open(dir)?;
-        let (model, config) = load_model::<B>(dir, Compatibility::Microsoft, &device)?;
+        let (model, config) = load_model::<B>(dir, Compatibility::AsConfigured, &device)?;
         let sequence = SequenceConfig {
             max_length: Some(max_tokens),
             truncation: Truncation::Never,

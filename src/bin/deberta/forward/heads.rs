@@ -194,7 +194,7 @@ impl<D> Run<'_, D> {
         if let Some(labels) = labels {
             let lowest = match self.args.compatibility() {
                 // Microsoft marks tokens without a label by the padding id.
-                Compatibility::Microsoft => 1,
+                Compatibility::AsConfigured | Compatibility::Microsoft => 1,
                 Compatibility::HuggingFace => 0,
             };
             let (places, labels): (Vec<i64>, Vec<i64>) = (0_i64..)
