@@ -154,6 +154,12 @@ pub struct ModelSettings {
     /// Take configuration and tokenizer, but draw all weights at random. Default: false
     #[serde(default)]
     pub random_encoder: bool,
+    /// Dropout of hidden states in the encoder. Default: `null`, that of the checkpoint
+    #[serde(default)]
+    pub hidden_dropout: Option<f64>,
+    /// Dropout of attention probabilities. Default: `null`, that of the checkpoint
+    #[serde(default)]
+    pub attention_dropout: Option<f64>,
     /// Take the whole head from the checkpoint too, which must have the labels of the task. Default:
     /// false, the output layer starts at random
     #[serde(default)]
@@ -302,6 +308,8 @@ impl FinetuneJob {
             model: ModelSettings {
                 path: model.into(),
                 random_encoder: false,
+                hidden_dropout: None,
+                attention_dropout: None,
                 keep_head: false,
             },
             text: TextSettings::default(),

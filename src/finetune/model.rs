@@ -138,11 +138,17 @@ impl Source {
         seed: u64,
         device: &B::Device,
     ) -> Result<(M, DebertaConfig), FinetuneError> {
+        let (hidden, attention) = (settings.hidden_dropout, settings.attention_dropout);
         if settings.random_encoder {
-            let model = M::init(&self.config, head, seed, device)?;
-            return Ok((model, self.config.clone()));
+            let mut config = self.config.clone();
+            config.hidden_dropout_prob = hidden.unwrap_or(config.hidden_dropout_prob);
+            config.attention_probs_dropout_prob =
+                attention.unwrap_or(config.attention_probs_dropout_prob);
+            let model = M::init(&config, head, seed, device)?;
+            return Ok((model, config));
         }
         let options = LoadOptions::new().head(head.clone()).seed(seed);
+        let options = options.dropout(hidden, attention);
         let options = match settings.keep_head {
             true => options,
             false => M::PARAMETERS
@@ -190,7 +196,8 @@ pub(super) fn head_of(job: &FinetuneJob, task: &Task, config: &DebertaConfig) ->
         TaskKind::MultiLabel => Some(ProblemType::MultiLabelClassification),
         _ => None,
     };
-    if let Some(dropout) = job.train.classifier_dropout {
+    let dropout = job.train.classifier_dropout.or(job.model.hidden_dropout);
+    if let Some(dropout) = dropout {
         head.classifier_dropout = dropout;
     }
     head

@@ -70,6 +70,11 @@ impl<B: DebertaBackend> MaskedLmHead<B> {
 /// hidden state, as in BERT and in transformers.
 ///
 /// Reference: microsoft/DeBERTa `masked_language_model.py`, `EnhancedMaskDecoder`, commit 4d7fe0b.
+///
+/// # Deviation
+///
+/// The decoder's keys are projected once, so in training both passes see the same dropout of position
+/// keys and queries; Microsoft draws it anew in each.
 #[derive(Module, Debug)]
 pub struct DebertaForMaskedLm<B: Backend> {
     /// The encoder.

@@ -23,7 +23,8 @@ impl<B: Backend> TaskModel<B> for DebertaForTokenClassification<B> {
     const PARAMETERS: &'static [&'static str] = &["classifier."];
     const TRANSFORMERS_CLASS: Option<&'static str> = Some("ForTokenClassification");
 
-    /// The dropout before the classifier is the encoder's, as in both references.
+    /// The dropout before the classifier is the head's, as in Microsoft's `ner.py`; transformers
+    /// always takes the encoder's, which is also the default of [`HeadConfig`].
     fn init(
         config: &DebertaConfig,
         head: &HeadConfig,
@@ -35,7 +36,7 @@ impl<B: Backend> TaskModel<B> for DebertaForTokenClassification<B> {
         let weights = &mut WeightInit::new(seed, config.initializer_range);
         Ok(Self {
             deberta: DebertaModel::new(config, weights, device),
-            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            dropout: DropoutConfig::new(head.classifier_dropout).init(),
             classifier: weights.linear(config.hidden_size, head.labels.len(), true, device),
         })
     }

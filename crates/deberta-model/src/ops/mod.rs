@@ -84,12 +84,11 @@ pub(crate) fn linear<B: DebertaBackend, const D: usize>(
     linear: &Linear<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    match &linear.bias {
-        Some(bias) if fuses(FusedKind::Linear, &x) => {
-            linear_call(false, false, x, linear.weight.val(), Some(bias.val()))
-        }
-        _ => linear.forward(x),
+    if fuses(FusedKind::Linear, &x) {
+        let bias = linear.bias.as_ref().map(|bias| bias.val());
+        return linear_call(false, false, x, linear.weight.val(), bias);
     }
+    linear.forward(x)
 }
 
 /// `gelu(x W + b)` for `x` `[..., d_input]`.

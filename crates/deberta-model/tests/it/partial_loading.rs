@@ -5,13 +5,15 @@ use std::path::Path;
 use burn::backend::NdArray;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, backend::Backend};
+use deberta_model::DebertaConfig;
 use deberta_model::checkpoint::{
     CheckpointError, FloatType, LoadOptions, Loaded, Weights, hub_tensors, load_masked_lm_with,
     load_model_with, load_task_model_with,
 };
-use deberta_model::heads::HeadConfig;
 use deberta_model::heads::classification::DebertaForSequenceClassification;
 use deberta_model::heads::replaced_token::DebertaForReplacedTokenDetection;
+use deberta_model::heads::token_classification::DebertaForTokenClassification;
+use deberta_model::heads::{HeadConfig, TaskModel};
 use deberta_model::hf_config::RtdPart;
 use safetensors::SafeTensors;
 
@@ -68,6 +70,43 @@ fn a_head_that_is_missing_is_an_error_unless_allowed() {
     };
     assert_eq!(drawn(&options), drawn(&options));
     assert_ne!(drawn(&options), drawn(&options.clone().seed(1)));
+}
+
+#[test]
+fn dropout_is_that_of_the_file_unless_another_is_asked_for() {
+    let config = |options: LoadOptions| {
+        let options = options
+            .allow_missing("classifier.")
+            .allow_missing("pooler.");
+        classifier(&options).map(|it| it.config)
+    };
+    let of_file = config(LoadOptions::new()).unwrap();
+    let changed = config(LoadOptions::new().dropout(Some(0.25), None)).unwrap();
+    assert_ne!(of_file.hidden_dropout_prob, 0.25);
+    assert_eq!(changed.hidden_dropout_prob, 0.25);
+    assert_eq!(
+        changed.attention_probs_dropout_prob,
+        of_file.attention_probs_dropout_prob
+    );
+    assert!(config(LoadOptions::new().dropout(None, Some(1.0))).is_err());
+}
+
+#[test]
+fn tokens_are_classified_with_the_dropout_of_the_head() {
+    type Training = burn::backend::Autodiff<B>;
+    let device = Default::default();
+    let config = DebertaConfig::v3(50, 16, 1, 2).without_dropout();
+    let mut head = HeadConfig::new(&config, vec!["O".into(), "B".into()]);
+    let states = Tensor::<Training, 3>::ones([1, 8, 16], &device);
+    let mut differs = |dropout: f64| {
+        head.classifier_dropout = dropout;
+        let model = DebertaForTokenClassification::<Training>::init(&config, &head, 1, &device);
+        let model = model.unwrap();
+        let logits = || model.classify(states.clone()).into_data();
+        logits() != logits()
+    };
+    assert!(!differs(0.0));
+    assert!(differs(0.5));
 }
 
 #[test]

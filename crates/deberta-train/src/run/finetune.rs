@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::{AutodiffModule, Module};
+use deberta_model::config::AbsolutePositions;
 use deberta_model::heads::{HeadConfig, ProblemType};
 use deberta_model::{DebertaAutodiffBackend, DebertaBackend, DebertaConfig};
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,8 @@ use super::{ExampleSource, RunConfig, RunOptions, RunReport, TrainError};
 use crate::checkpoint::{CheckpointStore, decode_record};
 use crate::metric::Quantity;
 use crate::objective::{
-    EvaluationOutput, ExampleLogits, LossConfig, Rows, Scores, SiftConfig, TaskBatch, TaskNetwork,
-    TaskObjective, TaskSettings, TrainableNetwork,
+    EvaluationOutput, ExampleLogits, LossConfig, Perturbed, Rows, Scores, SiftConfig, TaskBatch,
+    TaskNetwork, TaskObjective, TaskSettings, TrainableNetwork,
 };
 use crate::optim::AdamWConfig;
 use crate::schedule::ScheduleConfig;
@@ -89,7 +90,9 @@ impl FinetuneConfig {
         self.run.validate()?;
         check_optimization(&self.optimizer, &self.schedule)?;
         check_loss(&self.loss, &self.head, rows)?;
-        self.sift.as_ref().map_or(Ok(()), check_sift)
+        self.sift
+            .as_ref()
+            .map_or(Ok(()), |sift| check_sift(sift, &self.model))
     }
 }
 
@@ -113,7 +116,20 @@ fn check_loss(loss: &LossConfig, head: &HeadConfig, rows: Rows) -> Result<(), Tr
     Ok(())
 }
 
-fn check_sift(sift: &SiftConfig) -> Result<(), TrainError> {
+fn check_sift(sift: &SiftConfig, model: &DebertaConfig) -> Result<(), TrainError> {
+    // What is added to normalised words, or projects them, would meet other numbers in the saved
+    // network, which does not normalise them.
+    let words_alone = model.type_vocab_size == 0
+        && model.absolute_positions != AbsolutePositions::Input
+        && model.embedding_size == model.hidden_size;
+    if sift.perturbed == Perturbed::Words && !words_alone {
+        return Err(TrainError::Setting {
+            field: "sift.perturbed",
+            value: "words".to_owned(),
+            expected: "`sum` for a network with token types, positions in its input or a projection \
+                       of its embeddings",
+        });
+    }
     type Check = (&'static str, f64, &'static str, fn(f64) -> bool);
     let radius = sift.ball.map_or(1.0, |ball| ball.radius);
     let checks: [Check; 4] = [

@@ -114,6 +114,6 @@ pub enum Perturbed {
     /// The sum of word, type and position embeddings, after the projection if there is one:
     /// Microsoft's code.
     Sum,
-    /// The word embeddings alone, which the paper speaks of.
+    /// The word embeddings alone, which the paper speaks of; for networks that add nothing to them.
     Words,
 }
