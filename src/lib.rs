@@ -21,6 +21,7 @@ pub mod hub;
 pub mod pipeline;
 pub mod pretrain;
 
+mod files;
 mod run_options;
 mod settings;
 

@@ -70,6 +70,7 @@ use deberta_model::heads::classification::{
 use deberta_model::heads::question_answering::DebertaForQuestionAnswering;
 use deberta_model::heads::token_classification::DebertaForTokenClassification;
 
+use crate::files;
 pub use crate::run_options::RunOptions;
 pub use deberta_data::decoding::AnswerConfig;
 pub use error::FinetuneError;
@@ -189,12 +190,6 @@ fn check_free(job: &FinetuneJob, run_dir: &Path) -> Result<(), FinetuneError> {
     }
 }
 
-/// Writes a file beside its name and renames it, so that a crash leaves the old one or the new.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FinetuneError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(FinetuneError::io(path))
+    files::replace(path, bytes).map_err(FinetuneError::io(path))
 }

@@ -13,6 +13,7 @@ use deberta_train::schedule::ScheduleConfig;
 use serde::{Deserialize, Serialize};
 
 use super::{PretrainError, start};
+use crate::files;
 use crate::hub::DownloadProgress;
 use crate::settings;
 
@@ -254,6 +255,19 @@ impl PretrainJob {
         path.exists().then(|| Self::open(&path)).transpose()
     }
 
+    /// Whether the network has this [size](Self::on_corpus), whatever its vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such size; the message lists those there are.
+    pub fn has_size(&self, size: &str) -> Result<bool, PretrainError> {
+        let shape = |it: &DebertaConfig| {
+            let width = [it.hidden_size, it.intermediate_size];
+            (it.num_hidden_layers, it.num_attention_heads, width)
+        };
+        Ok(shape(&network(size)?) == shape(&self.train.model))
+    }
+
     /// The job with one setting changed, `train.run.steps=200`.
     ///
     /// The value is JSON, or text where it is not.
@@ -292,7 +306,7 @@ impl PretrainJob {
             path: path.into(),
             message: error.to_string(),
         })?;
-        fs::write(path, text).map_err(PretrainError::io(path))
+        files::replace(path, text.as_bytes()).map_err(PretrainError::io(path))
     }
 }
 
@@ -331,6 +345,14 @@ mod tests {
             error.contains("nano") && error.contains("deberta-v3-small"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_size_is_told_from_others() {
+        let job = PretrainJob::on_corpus(vec!["novels".into()], "mini").unwrap();
+        assert!(job.has_size("mini").unwrap());
+        assert!(!job.has_size("nano").unwrap());
+        assert!(job.has_size("huge").is_err());
     }
 
     #[test]

@@ -55,6 +55,8 @@ use source::MaskedShards;
 
 /// Folder of the finished model inside a run folder.
 const MODEL_DIR: &str = "model";
+/// Most tokens that n-gram predictors count; a map of pairs of all would outgrow the memory.
+const MAX_BASELINE_TOKENS: u64 = 20_000_000;
 /// Name of the job inside a run folder.
 const JOB_FILE: &str = "job.json";
 
@@ -92,6 +94,9 @@ pub fn run<B: DebertaAutodiffBackend>(
 ) -> Result<PretrainOutcome, PretrainError> {
     let start = Instant::now();
     fs::create_dir_all(run_dir).map_err(PretrainError::io(run_dir))?;
+    if !options.resume {
+        check_free(run_dir)?;
+    }
     let tokenizer = Arc::new(prepare::tokenizer(job, run_dir, options.resume, progress)?);
     let job = job.resolved(tokenizer.as_ref());
     start::check(&job, tokenizer.vocab_size())?;
@@ -149,6 +154,18 @@ pub fn run<B: DebertaAutodiffBackend>(
     Ok(outcome)
 }
 
+/// A run is not started over another: its job and its shards are still needed.
+fn check_free(run_dir: &Path) -> Result<(), PretrainError> {
+    match CheckpointStore::open(run_dir, 1).and_then(|store| store.steps()) {
+        Ok(steps) if steps.is_empty() => Ok(()),
+        Ok(_) => Err(TrainError::RunExists {
+            path: run_dir.into(),
+        }
+        .into()),
+        Err(error) => Err(TrainError::from(error).into()),
+    }
+}
+
 /// A resumed run must go on with the text and the checkpoint it began with; what else may not change,
 /// training checks.
 fn check_same_beginning(job: &PretrainJob, run_dir: &Path) -> Result<(), PretrainError> {
@@ -171,14 +188,16 @@ fn check_same_beginning(job: &PretrainJob, run_dir: &Path) -> Result<(), Pretrai
     Err(PretrainError::Changed { path, setting })
 }
 
-/// Fits n-gram predictors on the training examples and asks them for the masked held-out tokens.
+/// Fits n-gram predictors on the training examples, or on a part of many, and asks them for the masked held-out tokens.
 fn measure_baselines(
     train: &PackedCorpus,
     held_out: &MaskedShards,
     progress: &mut dyn Progress,
 ) -> Vec<Baseline> {
     progress.stage(Stage::Baselines);
-    let examples = (0..train.len()).map(|index| train.example(index));
+    let every = (train.stats().tokens / MAX_BASELINE_TOKENS + 1) as usize;
+    let examples = (0..train.len()).step_by(every);
+    let examples = examples.map(|index| train.example(index));
     let baselines = NgramBaselines::fit(examples, held_out.vocab());
     let masked: Vec<_> = held_out.masked_examples(0).collect();
     baselines

@@ -31,7 +31,7 @@ pub(super) fn tokenizer(
     if let Some(path) = &job.tokenizer.path {
         return Ok(Tokenizer::open(path)?);
     }
-    if dir.is_dir() {
+    if resume && dir.is_dir() {
         return Ok(Tokenizer::open(&dir)?);
     }
     progress.stage(Stage::TrainTokenizer);

@@ -178,6 +178,35 @@ fn a_run_is_resumed_on_its_own_text_only() {
 }
 
 #[test]
+fn a_run_is_not_started_over_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job();
+    run(&job, dir.path(), false).unwrap();
+    let path = dir.path().join("job.json");
+    let before = std::fs::read(&path).unwrap();
+    let other = job.with_setting("corpus.synthetic.seed=9").unwrap();
+    let error = run(&other, dir.path(), false).unwrap_err();
+    assert!(error.to_string().contains("already holds a run"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    let longer = job.with_setting("train.run.steps=6").unwrap();
+    let (outcome, watcher) = run(&longer, dir.path(), true).unwrap();
+    assert_eq!(outcome.report.resumed_from, Some(4));
+    assert_eq!(watcher.notes, Vec::<String>::new());
+}
+
+#[test]
+fn an_attempt_that_failed_leaves_no_tokenizer_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job();
+    let too_long = job.with_setting("packing.seq_len=4000000").unwrap();
+    assert!(run(&too_long, dir.path(), false).is_err());
+    assert!(dir.path().join("tokenizer").is_dir());
+    let other = job.with_setting("tokenizer.vocab_size=300").unwrap();
+    let (_, watcher) = run(&other, dir.path(), false).unwrap();
+    assert!(watcher.stages.contains(&Stage::TrainTokenizer));
+}
+
+#[test]
 fn a_corpus_of_files_is_read_and_its_faults_are_located() {
     let dir = tempfile::tempdir().unwrap();
     let corpus = dir.path().join("rows.jsonl");

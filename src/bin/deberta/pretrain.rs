@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// nano, mini, or a published size such as deberta-v3-xsmall
-    #[arg(long)]
+    #[arg(long, conflicts_with = "config")]
     size: Option<String>,
     /// Updates to make
     #[arg(long)]
@@ -110,7 +110,16 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
         (Some(path), _, Some(model), _) => {
             PretrainJob::open(path)?.starting_from(model, &mut Watcher::default())?
         }
-        (None, Some(begun), ..) => begun,
+        (None, Some(begun), _, size) => {
+            if let Some(size) = size {
+                let run = args.out.display();
+                ensure!(
+                    begun.has_size(size)?,
+                    "--size {size}: the network of {run} has another"
+                );
+            }
+            begun
+        }
         (None, None, Some(model), _) => {
             let corpus = args.corpus.clone();
             ensure!(
@@ -119,7 +128,10 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
             );
             PretrainJob::continuing(corpus, model, &mut Watcher::default())?
         }
-        (None, None, None, None) if args.corpus.is_empty() => PretrainJob::demo(),
+        (None, None, None, None) if args.corpus.is_empty() => {
+            ensure!(!args.resume, "{}: no run to resume", args.out.display());
+            PretrainJob::demo()
+        }
         (None, None, None, size) => {
             let size = size.as_deref().unwrap_or("nano");
             PretrainJob::on_corpus(args.corpus.clone(), size)?
