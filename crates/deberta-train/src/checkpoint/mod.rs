@@ -23,6 +23,7 @@ pub(crate) mod storage;
 mod store;
 
 pub use error::CheckpointError;
+pub(crate) use error::with_causes;
 pub use record::{decode_record, encode_record};
 pub use state::{Best, Cursor, LossScale, TrainState};
 pub use store::{Checkpoint, CheckpointStore, Restored};

@@ -22,6 +22,9 @@ pub struct TrainState {
     /// Evaluations since the best one.
     #[serde(default)]
     pub evaluations_since_best: usize,
+    /// Step of the last evaluation; one that was interrupted is made when the run goes on.
+    #[serde(default)]
+    pub evaluated_step: Option<usize>,
     /// Loss scale of training in f16.
     #[serde(default)]
     pub loss_scale: Option<LossScale>,
@@ -37,6 +40,7 @@ impl TrainState {
             cursor: Cursor::default(),
             best: None,
             evaluations_since_best: 0,
+            evaluated_step: None,
             loss_scale: None,
         }
     }
@@ -59,7 +63,13 @@ impl TrainState {
         if improved {
             self.best = Some(now);
         }
+        self.evaluated_step = Some(self.step);
         improved
+    }
+
+    /// Whether the present step was evaluated.
+    pub(crate) fn is_evaluated(&self) -> bool {
+        self.evaluated_step == Some(self.step)
     }
 }
 

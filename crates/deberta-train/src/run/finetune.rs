@@ -13,7 +13,7 @@ use super::display::Shown;
 use super::launch::Launch;
 use super::scoring::{Scoring, TaskMetrics};
 use super::{ExampleSource, RunConfig, RunOptions, RunReport, TrainError};
-use crate::checkpoint::{CheckpointStore, decode_record};
+use crate::checkpoint::{CheckpointError, CheckpointStore, decode_record, with_causes};
 use crate::metric::Quantity;
 use crate::objective::{
     EvaluationOutput, ExampleLogits, LossConfig, Rows, Scores, SiftConfig, TaskBatch, TaskNetwork,
@@ -201,15 +201,20 @@ where
         .best
         .filter(|best| best.step != report.state.step);
     let Some(best) = best else {
-        return Ok(Finetuned {
-            model: last.model,
-            step: report.state.step,
-            scores: report.scores.clone(),
-            report,
-        });
+        return Ok(of_the_last_step(last, report));
     };
     let store = CheckpointStore::open(&options.run_dir, config.run.keep_last)?;
-    let record = decode_record::<B, _>("model", store.load(best.step)?.model, device)?;
+    let record = match best_record::<B, TaskObjective<B, M>>(&store, best.step, device) {
+        Ok(record) => record,
+        Err(error) => {
+            let (step, now) = (best.step, report.state.step);
+            log::warn!(
+                "the best checkpoint, of step {step}, is lost, so the model of step {now} is taken: {}",
+                with_causes(&error)
+            );
+            return Ok(of_the_last_step(last, report));
+        }
+    };
     let objective = TaskObjective::<B, M>::from_inner(last)
         .load_record(record)
         .valid();
@@ -220,6 +225,27 @@ where
         scores: data.metrics.score(&logits).map_err(TrainError::Metric)?,
         report,
     })
+}
+
+fn of_the_last_step<B: DebertaBackend, M: TaskNetwork<B>>(
+    last: TaskObjective<B, M>,
+    report: RunReport,
+) -> Finetuned<M> {
+    Finetuned {
+        model: last.model,
+        step: report.state.step,
+        scores: report.scores.clone(),
+        report,
+    }
+}
+
+/// Parameters of the checkpoint made at `step`.
+fn best_record<B: DebertaBackend, M: Module<B>>(
+    store: &CheckpointStore,
+    step: usize,
+    device: &B::Device,
+) -> Result<M::Record, CheckpointError> {
+    decode_record::<B, _>("model", store.load(step)?.model, device)
 }
 
 /// The loss, the penalty if there is one, and the accuracy unless the task has its own.

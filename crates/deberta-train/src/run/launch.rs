@@ -127,7 +127,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         ));
         let run_dir = &self.options.run_dir;
         let training = SupervisedTraining::<Components<B, M>>::new(run_dir, train, held_out)
-            .with_metric_logger(MetricsLog::open(run_dir, step)?)
+            .with_metric_logger(MetricsLog::open(run_dir, &strategy.start)?)
             .with_interrupter(self.options.interrupter.clone())
             .with_training_strategy(TrainingStrategy::Custom(Arc::clone(strategy) as _));
         let training = with_display(with_metrics(training, &self.shown), self.options);

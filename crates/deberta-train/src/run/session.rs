@@ -18,7 +18,7 @@ use super::TrainError;
 use super::order::mix;
 use super::step_loop::{Components, LoopResult, StepLoop};
 use super::window::Window;
-use crate::checkpoint::{Checkpoint, TrainState, encode_record};
+use crate::checkpoint::{Checkpoint, TrainState, encode_record, with_causes};
 use crate::objective::{EvaluationOutput, Objective, Reading, Step, StepSums, Tally};
 use crate::optim::{clip_global_norm, global_norm};
 
@@ -97,11 +97,29 @@ where
         loader: &TrainLoader<Components<B, M>>,
     ) -> Result<LoopResult, TrainError> {
         let mut steps = loader.iter();
+        self.catch_up()?;
         while !self.is_complete() && !self.interrupter.should_stop() {
             self.step(&mut *steps)?;
             self.do_what_is_due()?;
         }
         self.finish()
+    }
+
+    /// Makes the evaluation that was due when the run was interrupted.
+    fn catch_up(&mut self) -> Result<(), TrainError> {
+        let run = &self.plan.run;
+        if self.state.step == 0 || self.state.is_evaluated() || !self.is_due(run.eval_every) {
+            return Ok(());
+        }
+        self.evaluate_and_save(false)?;
+        self.clock = Instant::now();
+        Ok(())
+    }
+
+    /// Whether something that happens every so many steps, and after the last, happens now.
+    fn is_due(&self, every: usize) -> bool {
+        let step = self.state.step;
+        step.is_multiple_of(every) || step >= self.plan.run.steps
     }
 
     /// Whether all steps were made, or evaluations have ceased to improve.
@@ -186,17 +204,33 @@ where
     /// finite can be saved.
     fn do_what_is_due(&mut self) -> Result<(), TrainError> {
         let run = &self.plan.run;
-        let step = self.state.step;
-        let due = |every: usize| step.is_multiple_of(every) || step == run.steps;
-        if !(due(run.log_every) || due(run.eval_every) || due(run.save_every)) {
+        let [logs, evaluates, saves] =
+            [run.log_every, run.eval_every, run.save_every].map(|every| self.is_due(every));
+        if !(logs || evaluates || saves) {
             return Ok(());
         }
         self.log()?;
-        let improved = due(run.eval_every) && self.evaluate()?;
-        if improved || due(run.save_every) {
-            self.save_or_warn();
+        match evaluates {
+            true => self.evaluate_and_save(saves)?,
+            false if saves => _ = self.save_or_warn(),
+            false => {}
         }
         self.clock = Instant::now();
+        Ok(())
+    }
+
+    /// Evaluates, and saves if the result is the best so far; what comes last, the end of the run
+    /// saves.
+    ///
+    /// - `saves`: save in any case
+    fn evaluate_and_save(&mut self, saves: bool) -> Result<(), TrainError> {
+        let before = self.state.best;
+        let improved = self.evaluate()?;
+        let saves = (improved || saves) && !self.is_complete();
+        if saves && !self.save_or_warn() && improved {
+            // What was not saved cannot be returned: the best checkpoint is still the one before.
+            self.state.best = before;
+        }
         Ok(())
     }
 
@@ -222,7 +256,8 @@ where
 
     /// Evaluates on all held-out examples and tells whether the result is the best so far.
     ///
-    /// An interruption leaves the evaluation without a result.
+    /// An interruption leaves the evaluation without a result. A step that was evaluated before, by
+    /// the process that the run is resumed from, is neither counted nor reported again.
     fn evaluate(&mut self) -> Result<bool, TrainError> {
         self.evaluation = None;
         let model = self.learner.model().valid();
@@ -246,6 +281,12 @@ where
         let reading = output.clone().sync();
         check_finite(self.state.step, &reading.tally)?;
 
+        let score = self.plan.scoring.deciding(&reading.scores);
+        let loss_nats = reading.tally.loss_nats();
+        self.evaluation = Some(reading);
+        if self.state.is_evaluated() {
+            return Ok(false);
+        }
         let item = self.item(output, None);
         self.events.process_valid(LearnerEvent::ProcessedItem(item));
         self.rounds += 1;
@@ -253,21 +294,23 @@ where
             .process_train(LearnerEvent::EndEpoch(self.rounds));
         self.events
             .process_valid(LearnerEvent::EndEpoch(self.rounds));
-        let score = self.plan.scoring.deciding(&reading.scores);
-        let improved = self.state.note_evaluation(reading.tally.loss_nats(), score);
-        self.evaluation = Some(reading);
-        Ok(improved)
+        // A checkpoint of this step does not know of the evaluation.
+        self.saved_step = None;
+        Ok(self.state.note_evaluation(loss_nats, score))
     }
 
-    /// Saves; a failure is reported and the run goes on, as the next attempt may succeed.
-    fn save_or_warn(&mut self) {
-        if let Err(error) = self.save() {
+    /// Saves, and tells whether it worked; a failure is reported and the run goes on, as the next
+    /// attempt may succeed.
+    fn save_or_warn(&mut self) -> bool {
+        let result = self.save();
+        if let Err(error) = &result {
             let step = self.state.step;
             log::warn!(
                 "no checkpoint of step {step}, the run goes on: {}",
-                with_causes(&error)
+                with_causes(error)
             );
         }
+        result.is_ok()
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
@@ -286,10 +329,11 @@ where
     /// Reports what was not reported and saves what was not saved.
     fn finish(&mut self) -> Result<LoopResult, TrainError> {
         self.log()?;
-        let completed = self.is_complete();
-        if completed && self.evaluation.is_none() {
+        if self.is_complete() && self.evaluation.is_none() {
             self.evaluate()?;
         }
+        // Without its last evaluation a run is not at its end: which step was best may change yet.
+        let completed = self.is_complete() && self.evaluation.is_some();
         if self.saved_step != Some(self.state.step) {
             self.save()?;
         }
@@ -323,15 +367,4 @@ fn check_finite(step: usize, tally: &Tally) -> Result<(), TrainError> {
         true => Ok(()),
         false => Err(TrainError::Diverged { step, loss_nats }),
     }
-}
-
-/// An error and what caused it, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
