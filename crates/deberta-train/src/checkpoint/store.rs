@@ -239,16 +239,17 @@ impl CheckpointStore {
     }
 
     /// Removes all checkpoints but the newest ones and the best one.
+    ///
+    /// What was made after `state` belongs to a future that will not come: it was damaged, or the run
+    /// would have been resumed from it.
     fn tidy(&self, state: &TrainState) -> Result<(), CheckpointError> {
         let steps = self.steps()?;
-        let superseded = steps.len().saturating_sub(self.keep_last);
+        let (made, ahead) = steps.split_at(steps.partition_point(|step| *step <= state.step));
+        let superseded = &made[..made.len().saturating_sub(self.keep_last)];
         let best = state.best.map(|best| best.step);
-        for step in steps
-            .into_iter()
-            .take(superseded)
-            .filter(|step| Some(*step) != best)
-        {
-            self.remove(&self.path(step));
+        let superseded = superseded.iter().filter(|step| Some(**step) != best);
+        for step in superseded.chain(ahead) {
+            self.remove(&self.path(*step));
         }
         Ok(())
     }

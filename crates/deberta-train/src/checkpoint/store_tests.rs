@@ -64,6 +64,24 @@ fn the_newest_and_the_best_are_kept() {
 }
 
 #[test]
+fn what_is_newer_than_the_run_makes_way_for_what_it_saves() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 1).unwrap();
+    store.save(&checkpoint(400)).unwrap();
+    let damaged = fs::read_dir(store.path(400)).unwrap();
+    fs::create_dir(store.path(600)).unwrap();
+    for file in damaged.map(|it| it.unwrap()) {
+        fs::copy(file.path(), store.path(600).join(file.file_name())).unwrap();
+    }
+    // So the run goes on from step 400.
+    let restored = store.latest_valid().unwrap().unwrap();
+    assert_eq!(restored.path, store.path(400));
+    store.save(&checkpoint(500)).unwrap();
+    assert_eq!(store.steps().unwrap(), [500]);
+    assert!(store.latest_valid().unwrap().unwrap().rejected.is_empty());
+}
+
+#[test]
 fn saving_a_step_again_replaces_it() {
     let run = tempfile::tempdir().unwrap();
     let store = CheckpointStore::open(run.path(), 2).unwrap();
