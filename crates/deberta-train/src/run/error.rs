@@ -86,6 +86,13 @@ pub enum TrainError {
         /// The loss.
         loss_nats: f64,
     },
+    /// Gradients are no longer finite numbers, in f16 at any scale of the loss; no checkpoint was
+    /// written of the parameters that they led to.
+    #[error("the gradients overflow at step {step}; try a lower learning rate")]
+    Overflow {
+        /// Step at which it was noticed.
+        step: usize,
+    },
     /// A run among several was stopped before its end, and the result needs all of them.
     #[error("stopped; resume to go on")]
     Stopped,

@@ -170,10 +170,8 @@ where
             }
             log::debug!("gradients overflow at a loss scale of {}", scale.value);
             if !scale.note_overflow() {
-                return Err(TrainError::Diverged {
-                    step: self.state.step,
-                    loss_nats: f64::NAN,
-                });
+                let step = self.state.step;
+                return Err(TrainError::Overflow { step });
             }
         }
     }
@@ -360,11 +358,55 @@ where
     }
 }
 
+/// - [`Tally::grad_norm`] of an evaluation is 0
 fn check_finite(step: usize, tally: &Tally) -> Result<(), TrainError> {
     let loss_nats = tally.loss_nats();
-    // Without targets there is no loss, which is odd but harmless.
-    match loss_nats.is_finite() || tally.targets == 0 {
+    // Without targets, or if all of them have weight 0, there is no loss: odd but harmless.
+    if !loss_nats.is_finite() && tally.weight > 0.0 {
+        return Err(TrainError::Diverged { step, loss_nats });
+    }
+    // The loss of a step is finite yet if its gradients are not, and the parameters no longer are.
+    match tally.grad_norm.is_finite() {
         true => Ok(()),
-        false => Err(TrainError::Diverged { step, loss_nats }),
+        false => Err(TrainError::Overflow { step }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_and_gradients_have_to_be_finite() {
+        let tally = Tally {
+            loss_sum: 3.0,
+            weight: 2.0,
+            targets: 2,
+            grad_norm: 1.0,
+            ..Tally::default()
+        };
+        check_finite(7, &tally).unwrap();
+        let weightless = Tally {
+            loss_sum: 0.0,
+            weight: 0.0,
+            ..tally
+        };
+        check_finite(7, &weightless).unwrap();
+
+        let diverged = Tally {
+            loss_sum: f64::NAN,
+            ..tally
+        };
+        let error = check_finite(7, &diverged).unwrap_err();
+        assert!(matches!(error, TrainError::Diverged { step: 7, .. }));
+        let overflown = Tally {
+            grad_norm: f64::INFINITY,
+            ..tally
+        };
+        let error = check_finite(7, &overflown).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the gradients overflow at step 7; try a lower learning rate"
+        );
     }
 }

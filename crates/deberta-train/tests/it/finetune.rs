@@ -1,11 +1,14 @@
 //! Whole fine-tuning runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use deberta_train::objective::{Precision, SiftConfig};
+use deberta_train::objective::{
+    ExampleLogits, Precision, Scores, SiftConfig, Targets, TaskBatch,
+};
 use deberta_train::run::{
-    CrossValidation, FinetuneConfig, MetricsLine, TrainError, cross_validate, fine_tune_seeds,
-    read_metrics,
+    CrossValidation, ExampleId, ExampleSource, FinetuneConfig, FinetuneData, MetricsFn,
+    MetricsLine, SourceError, TrainError, cross_validate, fine_tune_seeds, read_metrics,
 };
 
 use crate::child::{Orders, Task};
@@ -118,6 +121,66 @@ fn a_killed_fine_tuning_ends_with_the_same_metric_and_weights() {
     let scores =
         |orders: &Orders| column(&read_metrics(&orders.run_dir).unwrap(), "valid", "accuracy");
     assert_eq!(scores(&resumed), scores(&whole));
+}
+
+#[test]
+fn steps_whose_targets_all_weigh_nothing_do_no_harm() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(20);
+    config.loss.class_weights = Some(vec![0.0, 1.0]);
+    (config.run.batch_size, config.run.grad_accumulation) = (1, 1);
+    config.run.log_every = 1;
+    config.sift = None;
+    let tuned = train(&config, &data(Arc::new(|_| Ok(()))), run.path(), false).unwrap();
+    assert!(tuned.report.completed);
+    let lines = read_metrics(run.path()).unwrap();
+    let losses = column(&lines, "train", "loss").len();
+    assert!((1..20).contains(&losses), "{losses} steps have a loss");
+}
+
+/// Values to predict, all 0 until the tenth step, whose errors are finite and their gradients not.
+struct Exploding {
+    examples: Majority,
+    batches: AtomicUsize,
+}
+
+impl ExampleSource<TaskBatch> for Exploding {
+    fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn batch(&self, examples: &[ExampleId]) -> Result<TaskBatch, SourceError> {
+        let step = self.batches.fetch_add(1, Ordering::Relaxed) / 2;
+        let value = if step == 9 { 6e18 } else { 0.0 };
+        Ok(TaskBatch {
+            targets: Targets::Values(vec![value; examples.len()]),
+            ..self.examples.batch(examples)?
+        })
+    }
+}
+
+#[test]
+fn parameters_of_gradients_that_overflow_are_never_saved() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(20);
+    config.head.labels.truncate(1);
+    (config.sift, config.best_by) = (None, None);
+    config.run.eval_every = 1000;
+    let data = FinetuneData {
+        train: Arc::new(Exploding {
+            examples: Majority::new(0, 50),
+            batches: AtomicUsize::new(0),
+        }),
+        metrics: Arc::new(MetricsFn::new(&[], |_: &[ExampleLogits]| Ok(Scores::new()))),
+        ..data(Arc::new(|_| Ok(())))
+    };
+    let error = train(&config, &data, run.path(), false).err().unwrap();
+    assert!(
+        matches!(error, TrainError::Overflow { step: 10 }),
+        "{error}"
+    );
+    let saved = std::fs::read_dir(run.path().join("checkpoints")).unwrap();
+    assert_eq!(saved.count(), 0);
 }
 
 #[test]
