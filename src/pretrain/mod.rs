@@ -42,7 +42,7 @@ use deberta_data::packing::PackedCorpus;
 use deberta_data::tokenizer::Tokenize;
 use deberta_model::DebertaAutodiffBackend;
 use deberta_model::checkpoint::save_masked_lm;
-use deberta_train::checkpoint::CheckpointStore;
+use deberta_train::checkpoint::saved_steps;
 use deberta_train::report::{Baseline, ReportFiles, write_report};
 use deberta_train::run::{
     Display, PretrainData, RunOptions as TrainingOptions, RunReport, TrainError, pretrain_from,
@@ -109,9 +109,8 @@ pub fn run<B: DebertaAutodiffBackend>(
     if options.resume {
         check_same_beginning(&job, run_dir)?;
     }
-    let store =
-        CheckpointStore::open(run_dir, job.train.run.keep_last).map_err(TrainError::from)?;
-    let has_begun = options.resume && !store.steps().map_err(TrainError::from)?.is_empty();
+    let saved = saved_steps(run_dir).map_err(TrainError::from)?;
+    let has_begun = options.resume && !saved.is_empty();
     let model = start::network::<B>(&job, has_begun, device, progress)?;
     job.write(&run_dir.join(JOB_FILE))?;
 

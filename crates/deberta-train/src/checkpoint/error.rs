@@ -78,6 +78,12 @@ pub enum CheckpointError {
         /// What the recorder said.
         source: burn::record::RecorderError,
     },
+    /// Another process, or another run of this one, trains in the folder.
+    #[error("{} is in use by another run", path.display())]
+    InUse {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// Checkpoints exist, but none of them may be used.
     #[error("none of the {count} checkpoints in {} is usable", dir.display())]
     NoneValid {

@@ -26,4 +26,4 @@ pub use error::CheckpointError;
 pub(crate) use error::with_causes;
 pub use record::{decode_record, encode_record};
 pub use state::{Best, Cursor, LossScale, TrainState};
-pub use store::{Checkpoint, CheckpointStore, Restored};
+pub use store::{Checkpoint, CheckpointStore, Restored, saved_steps};

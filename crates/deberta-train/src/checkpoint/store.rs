@@ -1,6 +1,6 @@
 //! The folder of checkpoints: saving, loading, falling back, tidying.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -13,6 +13,9 @@ const MODEL: &str = "model.mpk";
 const OPTIMIZER: &str = "optimizer.mpk";
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
+
+/// File of a run folder that whoever trains there has locked.
+const LOCK: &str = ".lock";
 
 /// Folders of this kind are unfinished or on their way out, never checkpoints.
 const TEMP_PREFIX: &str = ".tmp-";
@@ -41,11 +44,13 @@ pub struct Restored {
     pub rejected: Vec<CheckpointError>,
 }
 
-/// The checkpoints of one run.
+/// The checkpoints of one run, locked for as long as this lives.
 pub struct CheckpointStore {
     dir: PathBuf,
     keep_last: usize,
     storage: Box<dyn Storage>,
+    /// The system unlocks it when the process ends, however it ends.
+    _lock: Option<File>,
 }
 
 impl CheckpointStore {
@@ -55,20 +60,19 @@ impl CheckpointStore {
     ///
     /// # Errors
     ///
+    /// [`CheckpointError::InUse`] if another store of the folder is open, in whatever process, and
     /// [`CheckpointError::Io`] if the folder cannot be created or read.
     pub fn open(run_dir: &Path, keep_last: usize) -> Result<Self, CheckpointError> {
-        let dir = run_dir.join("checkpoints");
+        let dir = checkpoints_dir(run_dir);
         fs::create_dir_all(&dir).map_err(CheckpointError::io(&dir))?;
         let store = Self {
+            _lock: lock(run_dir)?,
             dir,
             keep_last: keep_last.max(1),
             storage: Box::new(Disk),
         };
-        for name in store
-            .names()?
-            .iter()
-            .filter(|name| name.starts_with(TEMP_PREFIX))
-        {
+        let names = names_in(&store.dir)?;
+        for name in names.iter().filter(|name| name.starts_with(TEMP_PREFIX)) {
             store.remove(&store.dir.join(name));
         }
         Ok(store)
@@ -85,13 +89,7 @@ impl CheckpointStore {
     ///
     /// [`CheckpointError::Io`] if the folder cannot be read.
     pub fn steps(&self) -> Result<Vec<usize>, CheckpointError> {
-        let mut steps: Vec<usize> = self
-            .names()?
-            .iter()
-            .filter_map(|name| name.strip_prefix("step-")?.parse().ok())
-            .collect();
-        steps.sort_unstable();
-        Ok(steps)
+        steps_in(&self.dir)
     }
 
     /// Writes a checkpoint, then removes those that need not be kept.
@@ -184,15 +182,6 @@ impl CheckpointStore {
         }
     }
 
-    fn names(&self) -> Result<Vec<String>, CheckpointError> {
-        let entries = fs::read_dir(&self.dir).map_err(CheckpointError::io(&self.dir))?;
-        let name = |entry: std::io::Result<fs::DirEntry>| {
-            let entry = entry.map_err(CheckpointError::io(&self.dir))?;
-            Ok(entry.file_name().to_string_lossy().into_owned())
-        };
-        entries.map(name).collect()
-    }
-
     fn write_files(&self, temp: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         let state = to_json(&temp.join(STATE), &checkpoint.state)?;
         let config = to_json(&temp.join(CONFIG), &checkpoint.config)?;
@@ -279,6 +268,59 @@ impl CheckpointStore {
         match name.starts_with(TEMP_PREFIX) {
             true => path.to_owned(),
             false => self.dir.join(format!("{TEMP_PREFIX}removed-{name}")),
+        }
+    }
+}
+
+/// Steps of the checkpoints of a run, in ascending order; none if there is no such run. Whoever trains
+/// in the folder is not disturbed.
+///
+/// # Errors
+///
+/// [`CheckpointError::Io`] if the folder exists and cannot be read.
+pub fn saved_steps(run_dir: &Path) -> Result<Vec<usize>, CheckpointError> {
+    let dir = checkpoints_dir(run_dir);
+    match dir.exists() {
+        true => steps_in(&dir),
+        false => Ok(Vec::new()),
+    }
+}
+
+fn checkpoints_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("checkpoints")
+}
+
+fn steps_in(dir: &Path) -> Result<Vec<usize>, CheckpointError> {
+    let names = names_in(dir)?;
+    let steps = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("step-")?.parse().ok());
+    let mut steps: Vec<usize> = steps.collect();
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+fn names_in(dir: &Path) -> Result<Vec<String>, CheckpointError> {
+    let entries = fs::read_dir(dir).map_err(CheckpointError::io(dir))?;
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.map_err(CheckpointError::io(dir))?;
+        Ok(entry.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
+}
+
+/// Keeps others from training in a run folder; `None` where the file system has no locks.
+fn lock(run_dir: &Path) -> Result<Option<File>, CheckpointError> {
+    let path = run_dir.join(LOCK);
+    let file = File::create(&path).map_err(CheckpointError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(CheckpointError::InUse {
+            path: run_dir.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => {
+            log::warn!("cannot lock {}: {error}", path.display());
+            Ok(None)
         }
     }
 }

@@ -109,8 +109,27 @@ fn leftovers_of_a_killed_save_are_ignored_and_removed() {
         store.latest_valid().unwrap().unwrap().checkpoint,
         checkpoint(3)
     );
+    drop(store);
     CheckpointStore::open(run.path(), 2).unwrap();
     assert!(!leftover.exists());
+}
+
+#[test]
+fn a_folder_is_opened_once_at_a_time_and_nothing_of_it_removed() {
+    let run = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(run.path(), 2).unwrap();
+    store.save(&checkpoint(3)).unwrap();
+    let half = run.path().join("checkpoints/.tmp-step-0000004");
+    fs::create_dir(&half).unwrap();
+
+    let error = CheckpointStore::open(run.path(), 2).err().unwrap();
+    assert!(matches!(&error, CheckpointError::InUse { path } if path == run.path()));
+    assert!(half.exists());
+    assert_eq!(saved_steps(run.path()).unwrap(), [3]);
+
+    drop(store);
+    assert!(CheckpointStore::open(run.path(), 2).is_ok());
+    assert!(saved_steps(&run.path().join("none")).unwrap().is_empty());
 }
 
 #[test]

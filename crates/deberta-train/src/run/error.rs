@@ -39,10 +39,16 @@ pub enum TrainError {
     },
     /// A checkpoint could not be written at the end, or none can be used to resume.
     #[error("cannot save or restore the run")]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(#[source] CheckpointError),
     /// A new run was to start in a folder that holds another.
     #[error("{} already holds a run; resume it or choose another folder", path.display())]
     RunExists {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// Another process trains in the folder, or another run of this one does.
+    #[error("another run trains in {}; wait for its end or choose another folder", path.display())]
+    RunInUse {
         /// The run folder.
         path: PathBuf,
     },
@@ -113,6 +119,15 @@ pub enum TrainError {
     /// The handler of Ctrl-C could not be installed.
     #[error("cannot listen to Ctrl-C")]
     Signal(#[source] std::io::Error),
+}
+
+impl From<CheckpointError> for TrainError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::InUse { path } => Self::RunInUse { path },
+            error => Self::Checkpoint(error),
+        }
+    }
 }
 
 impl TrainError {
