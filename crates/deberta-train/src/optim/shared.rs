@@ -8,9 +8,8 @@ use burn::tensor::backend::AutodiffBackend;
 
 /// A handle to an optimiser; clones share its state.
 ///
-/// Burn's `Learner` owns its optimiser and does not hand it out, but a checkpoint in the middle
-/// of an epoch has to hold its state. So the learner gets one handle and whoever writes
-/// checkpoints keeps another.
+/// Burn's `Learner` owns its optimiser and does not hand it out, but the loop updates with it and
+/// writes its state into checkpoints. So the learner gets one handle and the loop another.
 #[derive(Debug)]
 pub struct SharedOptimizer<O>(Arc<Mutex<O>>);
 

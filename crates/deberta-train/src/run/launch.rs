@@ -89,6 +89,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             device: self.device.clone(),
             run: self.run.clone(),
             max_grad_norm: self.optimizer.max_grad_norm,
+            schedule: self.schedule.init(self.run.steps).resume_at(start.step),
             start,
             optimizer: SharedOptimizer::new(optimizer),
             store,
@@ -132,8 +133,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             .with_training_strategy(TrainingStrategy::Custom(Arc::clone(strategy) as _));
         let training = with_display(with_metrics(training, &self.shown), self.options);
 
-        let schedule = self.schedule.init(self.run.steps).resume_at(step);
-        let optimizer = strategy.optimizer.clone();
+        let (optimizer, schedule) = (strategy.optimizer.clone(), strategy.schedule.clone());
         // All lines and log entries are written when this returns.
         let trained = training.launch(Learner::new(objective, optimizer, schedule));
         drop(trained.renderer);

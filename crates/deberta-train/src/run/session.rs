@@ -8,9 +8,9 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor};
 use burn::train::metric::ItemLazy;
 use burn::train::{
-    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
-    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainingComponents, TrainingItem,
-    ValidLoader,
+    EventProcessorTraining, InferenceStep, Interrupter, LearnerEvent,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainStep, TrainingComponents,
+    TrainingItem, ValidLoader,
 };
 use deberta_model::DebertaAutodiffBackend;
 
@@ -20,7 +20,7 @@ use super::step_loop::{Components, LoopResult, StepLoop};
 use super::window::Window;
 use crate::checkpoint::{Checkpoint, TrainState, encode_record, with_causes};
 use crate::objective::{EvaluationOutput, Objective, Reading, Step, StepSums, Tally};
-use crate::optim::{clip_global_norm, global_norm};
+use crate::optim::{AdamW, SharedOptimizer, clip_global_norm, global_norm};
 
 /// Where Burn's metrics and displays are told what happens.
 type Events<B, M> = SupervisedTrainingEventProcessor<Components<B, M>>;
@@ -33,13 +33,18 @@ type Gradients<B> = (
 );
 
 /// A running loop.
+///
+/// The module is no part of it but handed on from step to step: Burn's Learner keeps the old one while it
+/// computes the new, so that no parameter can be updated in its own memory.
 pub(super) struct Session<'a, B, M>
 where
     B: DebertaAutodiffBackend,
     M: Objective<B>,
 {
     plan: &'a StepLoop<B, M>,
-    learner: Learner<Components<B, M>>,
+    optimizer: SharedOptimizer<AdamW<M, B>>,
+    /// Learning rate of the last update.
+    lr: f64,
     events: Events<B, M>,
     interrupter: Interrupter,
     valid: ValidLoader<Components<B, M>>,
@@ -63,13 +68,13 @@ where
     pub(super) fn new(
         plan: &'a StepLoop<B, M>,
         components: TrainingComponents<Components<B, M>>,
-        learner: Learner<Components<B, M>>,
         valid: ValidLoader<Components<B, M>>,
     ) -> Self {
         let state = plan.start.clone();
         Self {
             plan,
-            learner,
+            optimizer: plan.optimizer.clone(),
+            lr: 0.0,
             events: components.event_processor,
             interrupter: components.interrupter,
             valid,
@@ -86,32 +91,39 @@ where
         }
     }
 
-    /// The model, and where Burn goes on to send its events.
-    pub(super) fn into_parts(self) -> (M, Events<B, M>) {
-        (self.learner.model(), self.events)
+    /// Where Burn goes on to send its events.
+    pub(super) fn into_events(self) -> Events<B, M> {
+        self.events
     }
 
     /// Trains until the last step, an interruption or an error.
     pub(super) fn train(
         &mut self,
+        mut model: M,
         loader: &TrainLoader<Components<B, M>>,
-    ) -> Result<LoopResult, TrainError> {
+    ) -> (M, Result<LoopResult, TrainError>) {
         let mut steps = loader.iter();
-        self.catch_up()?;
-        while !self.is_complete() && !self.interrupter.should_stop() {
-            self.step(&mut *steps)?;
-            self.do_what_is_due()?;
+        let mut progress = self.catch_up(&model);
+        while progress.is_ok() && !self.is_complete() && !self.interrupter.should_stop() {
+            progress = match self.next_gradients(&model, &mut *steps) {
+                Ok(grads) => {
+                    model = self.update(model, grads);
+                    self.do_what_is_due(&model)
+                }
+                Err(error) => Err(error),
+            };
         }
-        self.finish()
+        let result = progress.and_then(|()| self.finish(&model));
+        (model, result)
     }
 
     /// Makes the evaluation that was due when the run was interrupted.
-    fn catch_up(&mut self) -> Result<(), TrainError> {
+    fn catch_up(&mut self, model: &M) -> Result<(), TrainError> {
         let run = &self.plan.run;
         if self.state.step == 0 || self.state.is_evaluated() || !self.is_due(run.eval_every) {
             return Ok(());
         }
-        self.evaluate_and_save(false)?;
+        self.evaluate_and_save(model, false)?;
         self.clock = Instant::now();
         Ok(())
     }
@@ -131,37 +143,45 @@ where
         self.state.step >= run.steps || !has_patience
     }
 
-    /// Makes one update.
-    fn step(
+    /// Clipped gradients of the next step; its sums enter the window.
+    fn next_gradients(
         &mut self,
+        model: &M,
         steps: &mut dyn DataLoaderIterator<Step<M::Batch>>,
-    ) -> Result<(), TrainError> {
+    ) -> Result<GradientsParams, TrainError> {
         let asked = Instant::now();
         let batch = steps.next().ok_or_else(|| self.data_error())?;
         self.waiting += asked.elapsed();
-
-        self.learner.lr_step();
-        let (item, grads, norm) = self.gradients(batch)?;
-        self.learner.optimizer_step(grads);
-
+        let (item, grads, norm) = self.gradients(model, batch)?;
         self.window.add(item, norm);
+        Ok(grads)
+    }
+
+    /// Makes one update.
+    fn update(&mut self, model: M, grads: GradientsParams) -> M {
+        self.lr = self.plan.schedule.lr_at(self.state.step);
+        let model = model.optimize::<B, _>(&mut self.optimizer, self.lr, grads);
         self.state.step += 1;
         let examples = self.plan.run.examples_per_step();
         self.state.cursor = self.state.cursor.advance(examples, self.state.epoch_len);
-        Ok(())
+        model
     }
 
     /// Sums, clipped gradients and the norm before of one step.
     ///
     /// With a loss scale, a step whose gradients overflow is made again with a smaller one.
-    fn gradients(&mut self, mut batch: Step<M::Batch>) -> Result<Gradients<B>, TrainError> {
+    fn gradients(
+        &mut self,
+        model: &M,
+        mut batch: Step<M::Batch>,
+    ) -> Result<Gradients<B>, TrainError> {
         if !self.plan.run.precision.needs_loss_scale() {
-            return Ok(self.try_gradients(batch));
+            return Ok(self.try_gradients(model, batch));
         }
         let mut scale = self.state.loss_scale.unwrap_or_default();
         loop {
             batch.loss_scale = scale.value;
-            let gradients = self.try_gradients(batch.clone());
+            let gradients = self.try_gradients(model, batch.clone());
             let norm: f64 = gradients.2.clone().into_scalar().elem();
             if norm.is_finite() {
                 scale.note_success();
@@ -176,21 +196,20 @@ where
         }
     }
 
-    fn try_gradients(&self, mut batch: Step<M::Batch>) -> Gradients<B> {
+    fn try_gradients(&self, model: &M, mut batch: Step<M::Batch>) -> Gradients<B> {
         let plan = self.plan;
         // The random state is a function of seed and step, so a checkpoint need not hold it.
         let seed = mix(self.state.seed, self.state.step as u64);
         B::seed(&plan.device, seed);
         batch.seed = Some(seed);
-        let TrainOutput { grads, item } = self.learner.train_step(batch);
-        let model = self.learner.model();
+        let TrainOutput { grads, item } = TrainStep::step(model, batch);
         match plan.max_grad_norm {
             Some(max_norm) => {
-                let (grads, norm) = clip_global_norm(&model, grads, max_norm);
+                let (grads, norm) = clip_global_norm(model, grads, max_norm);
                 (item, grads, norm)
             }
             None => {
-                let norm = global_norm(&model, &grads);
+                let norm = global_norm(model, &grads);
                 (item, grads, norm)
             }
         }
@@ -200,7 +219,7 @@ where
     ///
     /// Evaluations and checkpoints close the window of the log, too, so that no loss that is not
     /// finite can be saved.
-    fn do_what_is_due(&mut self) -> Result<(), TrainError> {
+    fn do_what_is_due(&mut self, model: &M) -> Result<(), TrainError> {
         let run = &self.plan.run;
         let [logs, evaluates, saves] =
             [run.log_every, run.eval_every, run.save_every].map(|every| self.is_due(every));
@@ -209,8 +228,8 @@ where
         }
         self.log()?;
         match evaluates {
-            true => self.evaluate_and_save(saves)?,
-            false if saves => _ = self.save_or_warn(),
+            true => self.evaluate_and_save(model, saves)?,
+            false if saves => _ = self.save_or_warn(model),
             false => {}
         }
         self.clock = Instant::now();
@@ -221,11 +240,11 @@ where
     /// saves.
     ///
     /// - `saves`: save in any case
-    fn evaluate_and_save(&mut self, saves: bool) -> Result<(), TrainError> {
+    fn evaluate_and_save(&mut self, model: &M, saves: bool) -> Result<(), TrainError> {
         let before = self.state.best;
-        let improved = self.evaluate()?;
+        let improved = self.evaluate(model)?;
         let saves = (improved || saves) && !self.is_complete();
-        if saves && !self.save_or_warn() && improved {
+        if saves && !self.save_or_warn(model) && improved {
             // What was not saved cannot be returned: the best checkpoint is still the one before.
             self.state.best = before;
         }
@@ -247,7 +266,7 @@ where
         let tally = output.clone().sync().tally;
         self.tokens += tally.tokens;
         check_finite(step, &tally)?;
-        let item = self.item(output, Some(self.learner.lr_current()));
+        let item = self.item(output, Some(self.lr));
         self.events.process_train(LearnerEvent::ProcessedItem(item));
         Ok(())
     }
@@ -256,9 +275,9 @@ where
     ///
     /// An interruption leaves the evaluation without a result. A step that was evaluated before, by
     /// the process that the run is resumed from, is neither counted nor reported again.
-    fn evaluate(&mut self) -> Result<bool, TrainError> {
+    fn evaluate(&mut self, model: &M) -> Result<bool, TrainError> {
         self.evaluation = None;
-        let model = self.learner.model().valid();
+        let model = model.valid();
         let mut sum: Option<M::Evaluation> = None;
         for batch in self.valid.iter() {
             if self.interrupter.should_stop() {
@@ -299,8 +318,8 @@ where
 
     /// Saves, and tells whether it worked; a failure is reported and the run goes on, as the next
     /// attempt may succeed.
-    fn save_or_warn(&mut self) -> bool {
-        let result = self.save();
+    fn save_or_warn(&mut self, model: &M) -> bool {
+        let result = self.save(model);
         if let Err(error) = &result {
             let step = self.state.step;
             log::warn!(
@@ -311,13 +330,13 @@ where
         result.is_ok()
     }
 
-    fn save(&mut self) -> Result<(), TrainError> {
+    fn save(&mut self, model: &M) -> Result<(), TrainError> {
         let plan = self.plan;
-        let optimizer = Optimizer::<M, B>::to_record(&plan.optimizer);
+        let optimizer = Optimizer::<M, B>::to_record(&self.optimizer);
         plan.store.save(&Checkpoint {
             state: self.state.clone(),
             config: plan.config.clone(),
-            model: encode_record::<B>("model", self.learner.model().into_record())?,
+            model: encode_record::<B>("model", model.clone().into_record())?,
             optimizer: encode_record::<B>("optimizer", optimizer)?,
         })?;
         self.saved_step = Some(self.state.step);
@@ -325,15 +344,15 @@ where
     }
 
     /// Reports what was not reported and saves what was not saved.
-    fn finish(&mut self) -> Result<LoopResult, TrainError> {
+    fn finish(&mut self, model: &M) -> Result<LoopResult, TrainError> {
         self.log()?;
         if self.is_complete() && self.evaluation.is_none() {
-            self.evaluate()?;
+            self.evaluate(model)?;
         }
         // Without its last evaluation a run is not at its end: which step was best may change yet.
         let completed = self.is_complete() && self.evaluation.is_some();
         if self.saved_step != Some(self.state.step) {
-            self.save()?;
+            self.save(model)?;
         }
         Ok(LoopResult {
             state: self.state.clone(),

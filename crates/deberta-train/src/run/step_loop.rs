@@ -26,15 +26,15 @@ pub(crate) type Components<B, M> =
 /// A training strategy for Burn's `SupervisedTraining` that counts steps and can be resumed.
 ///
 /// Burn's own strategies begin and end with epochs, and their checkpoints with them. This one
-/// drives the same Learner, dispatches the same events to the same metrics and renderers, and
-/// besides keeps a [`TrainState`], from which it continues in the middle of an epoch. What Burn
+/// takes model, optimiser and schedule from the same Learner, dispatches the same events to the same
+/// metrics and renderers, and besides keeps a [`TrainState`], from which it continues in the middle of an epoch. What Burn
 /// calls an epoch is here the stretch between two evaluations.
 pub(crate) struct StepLoop<B: DebertaAutodiffBackend, M: AutodiffModule<B>> {
     pub(crate) device: B::Device,
     pub(crate) run: RunConfig,
     pub(crate) max_grad_norm: Option<f64>,
     pub(crate) start: TrainState,
-    /// The handle beside the one that the Learner owns.
+    pub(crate) schedule: Schedule,
     pub(crate) optimizer: SharedOptimizer<AdamW<M, B>>,
     pub(crate) store: CheckpointStore,
     /// Resolved configuration, for the checkpoints.
@@ -87,9 +87,12 @@ where
         valid: ValidLoader<Components<B, M>>,
         _starting_epoch: usize,
     ) -> (M, SupervisedTrainingEventProcessor<Components<B, M>>) {
-        let mut session = Session::new(self, components, learner, valid);
-        let result = session.train(&train);
+        let model = learner.model();
+        // It would keep the first parameters.
+        drop(learner);
+        let mut session = Session::new(self, components, valid);
+        let (model, result) = session.train(model, &train);
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        session.into_parts()
+        (model, session.into_events())
     }
 }
