@@ -24,6 +24,7 @@ mod store;
 
 pub use error::CheckpointError;
 pub(crate) use error::with_causes;
-pub use record::{decode_record, encode_record};
+pub use record::write_record;
+pub(crate) use record::{Settings, write_item};
 pub use state::{Best, Cursor, LossScale, TrainState};
 pub use store::{Checkpoint, CheckpointStore, Restored, saved_steps};

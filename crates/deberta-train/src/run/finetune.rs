@@ -13,7 +13,7 @@ use super::display::Shown;
 use super::launch::Launch;
 use super::scoring::{Scoring, TaskMetrics};
 use super::{ExampleSource, RunConfig, RunOptions, RunReport, TrainError};
-use crate::checkpoint::{CheckpointError, CheckpointStore, decode_record, with_causes};
+use crate::checkpoint::with_causes;
 use crate::metric::Quantity;
 use crate::objective::{
     EvaluationOutput, ExampleLogits, LossConfig, Rows, Scores, SiftConfig, TaskBatch, TaskNetwork,
@@ -195,7 +195,7 @@ where
         options,
         device,
     };
-    let (last, report) = launch.run(TaskObjective::new(model, settings))?;
+    let (last, report, store) = launch.run_in_store(TaskObjective::new(model, settings))?;
     let best = report
         .state
         .best
@@ -203,8 +203,7 @@ where
     let Some(best) = best else {
         return Ok(of_the_last_step(last, report));
     };
-    let store = CheckpointStore::open(&options.run_dir, config.run.keep_last)?;
-    let record = match best_record::<B, TaskObjective<B, M>>(&store, best.step, device) {
+    let record = match store.load_model::<B, _>(best.step, device) {
         Ok(record) => record,
         Err(error) => {
             let (step, now) = (best.step, report.state.step);
@@ -237,15 +236,6 @@ fn of_the_last_step<B: DebertaBackend, M: TaskNetwork<B>>(
         scores: report.scores.clone(),
         report,
     }
-}
-
-/// Parameters of the checkpoint made at `step`.
-fn best_record<B: DebertaBackend, M: Module<B>>(
-    store: &CheckpointStore,
-    step: usize,
-    device: &B::Device,
-) -> Result<M::Record, CheckpointError> {
-    decode_record::<B, _>("model", store.load(step)?.model, device)
 }
 
 /// The loss, the penalty if there is one, and the accuracy unless the task has its own.

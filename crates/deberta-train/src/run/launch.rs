@@ -1,6 +1,5 @@
 //! Any run: puts objective, data, optimiser and Burn's Learner together.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +16,7 @@ use super::scoring::Scoring;
 use super::step_loop::{Components, LoopResult, StepLoop};
 use super::{ExampleSource, RunConfig, RunReport, TrainError};
 use crate::checkpoint::storage::write_atomic;
-use crate::checkpoint::{CheckpointStore, Restored, TrainState};
+use crate::checkpoint::{CheckpointStore, Restored, TrainState, with_causes};
 use crate::objective::Objective;
 use crate::optim::{AdamWConfig, SharedOptimizer};
 use crate::schedule::ScheduleConfig;
@@ -61,11 +60,19 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         &self,
         objective: M,
     ) -> Result<(M::InnerModule, RunReport), TrainError> {
+        let (model, report, _) = self.run_in_store(objective)?;
+        Ok((model, report))
+    }
+
+    /// As [`Self::run`], and hands on the checkpoints, so that nobody comes between.
+    pub(super) fn run_in_store<M: Objective<B, Batch = T>>(
+        &self,
+        objective: M,
+    ) -> Result<(M::InnerModule, RunReport, Arc<CheckpointStore>), TrainError> {
         self.check_data()?;
         self.check_precision()?;
         let run_dir = &self.options.run_dir;
-        fs::create_dir_all(run_dir).map_err(TrainError::io(run_dir))?;
-        let store = CheckpointStore::open(run_dir, self.run.keep_last)?;
+        let store = Arc::new(CheckpointStore::open(run_dir, self.run.keep_last)?);
         let restored = self.find_checkpoint(&store)?;
         let config = write_config(self.config, run_dir, restored.as_ref())?;
 
@@ -73,7 +80,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         let rejected = restored
             .iter()
             .flat_map(|it| &it.rejected)
-            .map(ToString::to_string)
+            .map(|error| with_causes(error))
             .collect();
 
         let optimizer = self.optimizer.init::<B, M>();
@@ -92,7 +99,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             schedule: self.schedule.init(self.run.steps).resume_at(start.step),
             start,
             optimizer: SharedOptimizer::new(optimizer),
-            store,
+            store: Arc::clone(&store),
             config,
             loaders: loaders.clone(),
             scoring: self.scoring.clone(),
@@ -100,7 +107,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         });
         let (model, result) = self.train(&strategy, objective)?;
         let report = RunReport::new(&result, &strategy, &loaders, resumed_from, rejected);
-        Ok((model, report))
+        Ok((model, report, store))
     }
 
     /// Hands everything to Burn and waits for the end of the run.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::data::dataloader::{DataLoaderIterator, Progress};
-use burn::optim::{GradientsParams, Optimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor};
 use burn::train::metric::ItemLazy;
@@ -18,7 +18,7 @@ use super::TrainError;
 use super::order::mix;
 use super::step_loop::{Components, LoopResult, StepLoop};
 use super::window::Window;
-use crate::checkpoint::{Checkpoint, TrainState, encode_record, with_causes};
+use crate::checkpoint::{Checkpoint, TrainState, with_causes, write_record};
 use crate::objective::{EvaluationOutput, Objective, Reading, Step, StepSums, Tally};
 use crate::optim::{AdamW, SharedOptimizer, clip_global_norm, global_norm};
 
@@ -331,14 +331,15 @@ where
     }
 
     fn save(&mut self, model: &M) -> Result<(), TrainError> {
-        let plan = self.plan;
-        let optimizer = Optimizer::<M, B>::to_record(&self.optimizer);
-        plan.store.save(&Checkpoint {
+        let checkpoint = Checkpoint {
             state: self.state.clone(),
-            config: plan.config.clone(),
-            model: encode_record::<B>("model", model.clone().into_record())?,
-            optimizer: encode_record::<B>("optimizer", optimizer)?,
-        })?;
+            config: self.plan.config.clone(),
+        };
+        self.plan.store.save(
+            &checkpoint,
+            |file| write_record::<B>(model.clone().into_record(), file),
+            |file| self.optimizer.write_record(file),
+        )?;
         self.saved_step = Some(self.state.step);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The strategy that makes Burn's training resumable.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use burn::module::AutodiffModule;
@@ -36,7 +36,7 @@ pub(crate) struct StepLoop<B: DebertaAutodiffBackend, M: AutodiffModule<B>> {
     pub(crate) start: TrainState,
     pub(crate) schedule: Schedule,
     pub(crate) optimizer: SharedOptimizer<AdamW<M, B>>,
-    pub(crate) store: CheckpointStore,
+    pub(crate) store: Arc<CheckpointStore>,
     /// Resolved configuration, for the checkpoints.
     pub(crate) config: serde_json::Value,
     pub(crate) loaders: LoaderStatus,
