@@ -38,8 +38,8 @@ pub struct AdamWConfig {
     /// Factor of the learning rate from one layer to the one below, in (0, 1], see [`Grouping`].
     /// Default: 1
     pub layer_rate_decay: f64,
-    /// Further factors of the learning rate by part of a parameter's path, see [`Grouping`].
-    /// Default: none
+    /// Further factors of the learning rate by part of a parameter's path, see [`Grouping`]; 0
+    /// freezes. Default: none
     pub rate_factors: BTreeMap<String, f64>,
     /// Largest norm of all gradients together, `null` for no clipping. Default: 1.0
     pub max_grad_norm: Option<f64>,
@@ -81,11 +81,16 @@ impl AdamWConfig {
         AdamW {
             decayed: OptimizerAdaptor::from(self.rule(self.weight_decay)),
             undecayed: OptimizerAdaptor::from(self.rule(0.0)),
-            grouping: Grouping {
-                decay_everything: self.decay_everything,
-                layer_rate_decay: self.layer_rate_decay,
-                rate_factors: self.rate_factors.clone(),
-            },
+            grouping: self.grouping(),
+        }
+    }
+
+    /// How parameters differ.
+    pub(crate) fn grouping(&self) -> Grouping {
+        Grouping {
+            decay_everything: self.decay_everything,
+            layer_rate_decay: self.layer_rate_decay,
+            rate_factors: self.rate_factors.clone(),
         }
     }
 

@@ -71,6 +71,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
     ) -> Result<(M::InnerModule, RunReport, Arc<CheckpointStore>), TrainError> {
         self.check_data()?;
         self.check_precision()?;
+        let objective = self.freeze(objective)?;
         let run_dir = &self.options.run_dir;
         let store = Arc::new(CheckpointStore::open(run_dir, self.run.keep_last)?);
         let restored = self.find_checkpoint(&store)?;
@@ -156,6 +157,28 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             }
         }
         Ok(())
+    }
+
+    /// Takes parameters whose factor of the rate is 0 out of the graph; loading keeps them out.
+    fn freeze<M: Objective<B, Batch = T>>(&self, objective: M) -> Result<M, TrainError> {
+        let factors = &self.optimizer.rate_factors;
+        if factors.is_empty() {
+            return Ok(objective);
+        }
+        let frozen = self.optimizer.grouping().freeze::<B, M>(objective);
+        let wrong = |value, expected| TrainError::Setting {
+            field: "optimizer.rate_factors",
+            value,
+            expected,
+        };
+        match frozen.unknown {
+            Some(part) => Err(wrong(part, "a part of the path of a parameter")),
+            None if frozen.learns => Ok(frozen.module),
+            None => Err(wrong(
+                format!("{factors:?}"),
+                "a factor above 0 for some parameter",
+            )),
+        }
     }
 
     fn check_precision(&self) -> Result<(), TrainError> {

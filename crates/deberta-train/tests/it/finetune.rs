@@ -1,8 +1,12 @@
 //! Whole fine-tuning runs.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
 use deberta_train::objective::{
     ExampleLogits, Precision, Scores, SiftConfig, Targets, TaskBatch,
 };
@@ -12,7 +16,7 @@ use deberta_train::run::{
 };
 
 use crate::child::{Orders, Task};
-use crate::task::{Majority, accuracy, build, config, data, train};
+use crate::task::{Inner, Majority, accuracy, build, config, data, train};
 use crate::toy::{TestBackend, options};
 
 fn column(lines: &[MetricsLine], split: &str, name: &str) -> Vec<f64> {
@@ -291,6 +295,79 @@ fn every_example_is_predicted_by_a_model_that_did_not_see_it() {
         error,
         Err(TrainError::Setting { field: "folds", .. })
     ));
+}
+
+/// Parameters by path.
+fn parameters<M: Module<Inner>>(module: &M) -> BTreeMap<String, Vec<u8>> {
+    struct Collector(Vec<String>, BTreeMap<String, Vec<u8>>);
+    impl ModuleVisitor<Inner> for Collector {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Inner, D>>) {
+            let bytes = param.to_data().bytes.to_vec();
+            self.1.insert(self.0.join("."), bytes);
+        }
+    }
+    let mut collector = Collector(Vec::new(), BTreeMap::new());
+    module.visit(&mut collector);
+    collector.1
+}
+
+#[test]
+fn a_rate_factor_of_0_freezes_in_every_way_of_computing() {
+    let all = data(Arc::new(|_| Ok(())));
+    for (part, gradient_checkpointing, precision) in [
+        ("embeddings", false, Precision::Full),
+        ("embeddings", true, Precision::Full),
+        ("embeddings", false, Precision::F16),
+        ("deberta", false, Precision::Full),
+    ] {
+        let run = tempfile::tempdir().unwrap();
+        let mut config = config(10);
+        config.run.gradient_checkpointing = gradient_checkpointing;
+        config.run.precision = precision;
+        config.optimizer.rate_factors = [(part.to_owned(), 0.0)].into();
+        let before = parameters(&build(&config, config.run.seed).unwrap().valid());
+        let tuned = train(&config, &all, run.path(), false).unwrap();
+        let after = parameters(&tuned.model);
+        assert_eq!(before.len(), after.len());
+        for (path, values) in &before {
+            let frozen = path.split('.').any(|name| name == part);
+            assert_eq!(*values == after[path], frozen, "{path}");
+        }
+
+        // No moments are kept of them, also when the run goes on.
+        config.run.steps = 20;
+        let resumed = train(&config, &all, run.path(), true).unwrap();
+        assert_eq!(resumed.report.resumed_from, Some(10));
+        let optimizer = run.path().join("checkpoints/step-0000020/optimizer.mpk");
+        let model = run.path().join("checkpoints/step-0000020/model.mpk");
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len();
+        assert!(size(&optimizer) < 2 * size(&model), "{part}");
+    }
+}
+
+#[test]
+fn a_rate_factor_that_fits_nothing_is_an_error() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(2);
+    let all = data(Arc::new(|_| Ok(())));
+    let mut refused = |factors: &[&str]| {
+        config.optimizer.rate_factors = factors.iter().map(|it| (it.to_string(), 0.0)).collect();
+        let error = train(&config, &all, run.path(), false).err().unwrap();
+        error.to_string()
+    };
+    assert_eq!(
+        refused(&["clasifier"]),
+        "`optimizer.rate_factors` = clasifier, expected a part of the path of a parameter"
+    );
+    assert!(refused(&["model"]).ends_with("expected a factor above 0 for some parameter"));
 }
 
 #[test]
