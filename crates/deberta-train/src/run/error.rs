@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::SourceError;
 use crate::checkpoint::CheckpointError;
 
 /// A run that could not start, go on or end properly.
@@ -70,12 +71,20 @@ pub enum TrainError {
         /// `training` or `held-out`.
         split: &'static str,
     },
-    /// The examples could not be read.
-    #[error("cannot read the training examples")]
-    Data(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Examples could not be read.
+    #[error("cannot read the {split} examples")]
+    Data {
+        /// `training` or `held-out`, or `given` of those to predict.
+        split: &'static str,
+        /// What the source said.
+        source: SourceError,
+    },
+    /// A network could not be built for one of several runs.
+    #[error("cannot build the network")]
+    Build(#[source] SourceError),
     /// Predictions could not be scored.
     #[error("cannot score the predictions")]
-    Metric(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Metric(#[source] SourceError),
     /// The metric that chooses the best checkpoint is not among those of the task.
     #[error("there is no metric `{name}` to choose by, only {}", known.join(", "))]
     UnknownMetric {

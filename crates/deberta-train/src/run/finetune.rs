@@ -275,7 +275,8 @@ pub fn predict<B: DebertaBackend, M: TaskNetwork<B>>(
         logits.extend(output.logits());
     }
     if let Some(error) = status.take_error() {
-        return Err(TrainError::Data(error));
+        let (split, source) = ("given", error);
+        return Err(TrainError::Data { split, source });
     }
     logits.sort_by_key(|it: &ExampleLogits| it.example);
     Ok(logits)

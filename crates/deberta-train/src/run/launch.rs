@@ -8,7 +8,7 @@ use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use deberta_model::DebertaAutodiffBackend;
 use serde::Serialize;
 
-use super::data::{EvaluationLoader, LoaderStatus, StepLoader};
+use super::data::{EvaluationLoader, Loaders, StepLoader};
 use super::display::{Display, Shown, with_display, with_metrics};
 use super::log::MetricsLog;
 use super::resume::{check_same_length, check_unchanged, restore};
@@ -92,7 +92,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             }
             Some(restored) => restore(restored, objective, optimizer, self.device)?,
         };
-        let loaders = LoaderStatus::default();
+        let loaders = Loaders::default();
         let strategy = Arc::new(StepLoop {
             device: self.device.clone(),
             run: self.run.clone(),
@@ -126,13 +126,13 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             bucket_batches: self.run.bucket_batches,
             start: strategy.start.cursor,
             steps: self.run.steps.saturating_sub(step),
-            status: strategy.loaders.clone(),
+            status: strategy.loaders.train.clone(),
         });
         let held_out: Arc<dyn DataLoader<B::InnerBackend, _>> = Arc::new(EvaluationLoader::new(
             self.held_out,
             self.run.batch_size,
             self.run.bucket_batches > 0,
-            &strategy.loaders,
+            &strategy.loaders.held_out,
         ));
         let run_dir = &self.options.run_dir;
         let training = SupervisedTraining::<Components<B, M>>::new(run_dir, train, held_out)
@@ -145,7 +145,10 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         // All lines and log entries are written when this returns.
         let trained = training.launch(Learner::new(objective, optimizer, schedule));
         drop(trained.renderer);
-        let ended_early = || TrainError::Data("the run ended without a result".into());
+        let ended_early = || TrainError::Data {
+            split: "training",
+            source: "the run ended without a result".into(),
+        };
         let result = strategy.take_result().ok_or_else(ended_early)??;
         Ok((trained.model, result))
     }

@@ -289,8 +289,9 @@ where
                 Some(sum) => sum.merge(output),
             });
         }
-        if let Some(error) = self.plan.loaders.take_error() {
-            return Err(TrainError::Data(error));
+        if let Some(source) = self.plan.loaders.held_out.take_error() {
+            let split = "held-out";
+            return Err(TrainError::Data { split, source });
         }
         let output = sum.ok_or(TrainError::NoExamples { split: "held-out" })?;
         let scores = self.plan.scoring.scores(&output.logits())?;
@@ -373,8 +374,11 @@ where
     }
 
     fn data_error(&self) -> TrainError {
-        let error = self.plan.loaders.take_error();
-        TrainError::Data(error.unwrap_or_else(|| "the thread that reads them has ended".into()))
+        let error = self.plan.loaders.train.take_error();
+        TrainError::Data {
+            split: "training",
+            source: error.unwrap_or_else(|| "the thread that reads them has ended".into()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use burn::train::{
 };
 use deberta_model::DebertaAutodiffBackend;
 
-use super::data::LoaderStatus;
+use super::data::Loaders;
 use super::scoring::Scoring;
 use super::session::Session;
 use super::{RunConfig, TrainError};
@@ -39,7 +39,7 @@ pub(crate) struct StepLoop<B: DebertaAutodiffBackend, M: AutodiffModule<B>> {
     pub(crate) store: Arc<CheckpointStore>,
     /// Resolved configuration, for the checkpoints.
     pub(crate) config: serde_json::Value,
-    pub(crate) loaders: LoaderStatus,
+    pub(crate) loaders: Loaders,
     /// How evaluations are judged.
     pub(crate) scoring: Scoring,
     /// Where the result is left, as Burn's strategies return none.
