@@ -7,12 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use deberta_train::objective::{
-    ExampleLogits, Precision, Scores, SiftConfig, Targets, TaskBatch,
-};
+use deberta_train::objective::{ExampleLogits, Precision, Scores, SiftConfig, Targets, TaskBatch};
 use deberta_train::run::{
     CrossValidation, ExampleId, ExampleSource, FinetuneConfig, FinetuneData, MetricsFn,
-    MetricsLine, SourceError, TrainError, cross_validate, fine_tune_seeds, read_metrics,
+    MetricsLine, SourceError, TrainError, cross_validate, read_metrics,
 };
 
 use crate::child::{Orders, Task};
@@ -203,39 +201,6 @@ fn f16_scales_its_loss_and_tries_again() {
     config.run.precision = Precision::Full;
     let tuned = train(&config, &all, full.path(), false).unwrap();
     assert_eq!(tuned.report.state.loss_scale, None);
-}
-
-#[test]
-fn several_seeds_are_summed_up() {
-    let run = tempfile::tempdir().unwrap();
-    let config = config(10);
-    let all = data(Arc::new(|_| Ok(())));
-    let run_seeds = |resume| {
-        fine_tune_seeds::<TestBackend, _>(
-            &config,
-            &[1, 2, 3],
-            |seed| build(&config, seed),
-            &all,
-            &options(run.path(), resume),
-            &Default::default(),
-        )
-        .unwrap()
-    };
-    let summary = run_seeds(false);
-    let scores: Vec<f64> = summary
-        .runs
-        .iter()
-        .map(|it| it.scores["accuracy"])
-        .collect();
-    assert_eq!(scores.len(), 3);
-    let mean = scores.iter().sum::<f64>() / 3.0;
-    assert!((summary.mean["accuracy"] - mean).abs() < 1e-12);
-    assert!(summary.deviation.contains_key("accuracy"));
-    let text = std::fs::read_to_string(run.path().join("summary.json")).unwrap();
-    let written: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(written["runs"][2]["seed"], 3);
-    // Nothing is trained twice.
-    assert_eq!(run_seeds(true), summary);
 }
 
 #[test]
