@@ -43,7 +43,10 @@ fn save_step(store: &CheckpointStore, step: usize) -> PathBuf {
 fn check_loaded(store: &CheckpointStore, step: usize) {
     assert_eq!(store.load(step).unwrap(), checkpoint(step));
     let read = |name| fs::read(store.path(step).join(name)).unwrap();
-    assert_eq!((read(MODEL), read(OPTIMIZER)), (model(step), optimizer(step)));
+    assert_eq!(
+        (read(MODEL), read(OPTIMIZER)),
+        (model(step), optimizer(step))
+    );
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

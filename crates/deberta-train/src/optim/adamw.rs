@@ -138,10 +138,10 @@ impl<M: AutodiffModule<B>, B: DebertaAutodiffBackend> AdamW<M, B> {
 struct Entries<B: DebertaAutodiffBackend>(Vec<(String, AdaptorRecord<AdamWRule, B>)>);
 
 impl<B: DebertaAutodiffBackend> Entries<B> {
-    fn new(
-        moments: impl IntoIterator<Item = (ParamId, AdaptorRecord<AdamWRule, B>)>,
-    ) -> Self {
-        let entries = moments.into_iter().map(|(id, moments)| (id.serialize(), moments));
+    fn new(moments: impl IntoIterator<Item = (ParamId, AdaptorRecord<AdamWRule, B>)>) -> Self {
+        let entries = moments
+            .into_iter()
+            .map(|(id, moments)| (id.serialize(), moments));
         let mut entries: Vec<_> = entries.collect();
         entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Self(entries)
@@ -150,7 +150,8 @@ impl<B: DebertaAutodiffBackend> Entries<B> {
 
 impl<B: DebertaAutodiffBackend> Serialize for Entries<B> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let numbers = |moments: &AdaptorRecord<AdamWRule, B>| moments.clone().into_item::<Settings>();
+        let numbers =
+            |moments: &AdaptorRecord<AdamWRule, B>| moments.clone().into_item::<Settings>();
         serializer.collect_map(self.0.iter().map(|(id, moments)| (id, numbers(moments))))
     }
 }
@@ -350,9 +351,7 @@ mod tests {
     use crate::optim::test_modules::Block;
     use burn::backend::{Autodiff, Flex};
     use burn::module::Module;
-    use burn::record::{
-        BinBytesRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Recorder,
-    };
+    use burn::record::{BinBytesRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 
     type B = Autodiff<Flex>;
 

@@ -111,8 +111,7 @@ fn an_interrupted_evaluation_is_made_when_the_run_goes_on() {
             let actual = Judged::new(scores).interrupted(number, folder.path());
             assert_eq!(actual.report.state, expected.report.state);
             assert_eq!(actual.step, expected.step);
-            let [actual, expected] =
-                [&actual, &expected].map(|it| weights::<Inner>(&it.model));
+            let [actual, expected] = [&actual, &expected].map(|it| weights::<Inner>(&it.model));
             assert!(actual == expected, "the weights differ");
             assert_eq!(valid_steps(folder.path()), [5, 10, 15, 20]);
         }
