@@ -40,8 +40,7 @@ impl Training<'_> {
         drop(first);
         let build = |seed| {
             let built = self.build::<B, M>(seed, learnt, device);
-            let built = built.map_err(|error| TrainError::Data(error.to_string().into()));
-            Ok(built?.0)
+            Ok(built.map_err(|error| TrainError::Build(error.into()))?.0)
         };
         let options = self.training_options(self.run_dir);
         let result = cross_validate::<B, M>(&config, build, &validation, &options, device);

@@ -11,7 +11,7 @@ use deberta_model::heads::HeadConfig;
 use deberta_train::objective::{LossConfig, SiftConfig};
 use deberta_train::optim::AdamWConfig;
 use deberta_train::recipe::{self, Recipe};
-use deberta_train::run::{FinetuneConfig, RunConfig, steps_of_epochs};
+use deberta_train::run::{FinetuneConfig, RunConfig, TrainError, steps_of_epochs};
 use deberta_train::schedule::ScheduleConfig;
 use serde::{Deserialize, Serialize};
 
@@ -324,7 +324,8 @@ impl FinetuneJob {
     ///
     /// # Errors
     ///
-    /// If there is no such recipe; the message lists those there are.
+    /// If there is no such recipe, the message lists those there are; and if `train.run.grad_accumulation`
+    /// does not divide its batch.
     pub fn with_recipe(&self, name: &str) -> Result<Self, FinetuneError> {
         let recipe = recipe::by_name(name).ok_or_else(|| FinetuneError::UnknownRecipe {
             name: name.into(),
@@ -332,7 +333,7 @@ impl FinetuneJob {
         })?;
         let mut job = self.clone();
         job.text.max_length = recipe.max_length;
-        job.train.apply(recipe);
+        job.train.apply(recipe)?;
         Ok(job)
     }
 
@@ -460,18 +461,19 @@ impl FinetuneJob {
 
 impl TrainingSettings {
     /// Takes over what a recipe says; steps follow once the number of examples is known.
-    fn apply(&mut self, recipe: &Recipe) {
+    fn apply(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
         // The network plays no part: a recipe changes nothing of it.
         let model = DebertaConfig::v3(1, 1, 1, 1);
         let head = HeadConfig::new(&model, vec![String::new()]);
         let mut config = self.config(model, head, 1);
-        recipe.apply(&mut config, 1);
+        recipe.apply(&mut config, 1)?;
         self.epochs = Some(recipe.epochs as f64);
         self.classifier_dropout = Some(recipe.classifier_dropout);
         self.optimizer = config.optimizer;
         self.schedule = config.schedule;
         self.sift = config.sift;
         self.run.batch_size = config.run.batch_size;
+        Ok(())
     }
 }
 

@@ -41,7 +41,7 @@ use deberta_data::packing::PackedCorpus;
 use deberta_data::tokenizer::Tokenize;
 use deberta_model::DebertaAutodiffBackend;
 use deberta_model::checkpoint::save_masked_lm;
-use deberta_train::checkpoint::CheckpointStore;
+use deberta_train::checkpoint::saved_steps;
 use deberta_train::report::{Baseline, ReportFiles, write_report};
 use deberta_train::run::{
     PretrainData, RunOptions as TrainingOptions, RunReport, TrainError, pretrain_from,
@@ -103,9 +103,8 @@ pub fn run<B: DebertaAutodiffBackend>(
     if options.resume {
         check_same_beginning(&job, run_dir)?;
     }
-    let store =
-        CheckpointStore::open(run_dir, job.train.run.keep_last).map_err(TrainError::from)?;
-    let has_begun = options.resume && !store.steps().map_err(TrainError::from)?.is_empty();
+    let saved = saved_steps(run_dir).map_err(TrainError::from)?;
+    let has_begun = options.resume && !saved.is_empty();
     let model = start::network::<B>(&job, has_begun, device, progress)?;
     job.write(&run_dir.join(JOB_FILE))?;
 
@@ -156,7 +155,7 @@ pub fn run<B: DebertaAutodiffBackend>(
 
 /// A run is not started over another: its job and its shards are still needed.
 fn check_free(run_dir: &Path) -> Result<(), PretrainError> {
-    match CheckpointStore::open(run_dir, 1).and_then(|store| store.steps()) {
+    match saved_steps(run_dir) {
         Ok(steps) if steps.is_empty() => Ok(()),
         Ok(_) => Err(TrainError::RunExists {
             path: run_dir.into(),

@@ -29,7 +29,6 @@ pub mod masking;
 pub mod metric;
 pub mod ngram_baseline;
 pub mod packing;
+pub mod rng;
 pub mod task;
 pub mod tokenizer;
-
-mod rng;

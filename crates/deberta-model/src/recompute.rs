@@ -208,8 +208,11 @@ impl<B: DebertaAutodiffBackend> Tape<B> {
             let grad = gradient(&cut.leaf, &mut parts)?;
             Some(weighted_sum(cut.outside, grad))
         });
-        if let Some(end) = ends.reduce(|sum, end| sum + end) {
-            parts.push(end.backward());
+        let ends = ends.reduce(|sum, end| sum + end);
+        if let Some(ends) = ends {
+            // Where all below the layers is frozen, nothing else in the sum is tracked.
+            let zero = Tensor::<B, 1>::zeros([1], (&device, ends.dtype()));
+            parts.push((ends + zero.require_grad()).backward());
         }
         parts
     }

@@ -301,7 +301,8 @@ impl<B: Backend> RelativePositions<B> {
     }
 }
 
-fn int_tensor<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {
+/// Numbers of the host as a vector on the device.
+pub(crate) fn int_tensor<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {
     let len = values.len();
     Tensor::from_data(TensorData::new(values, [len]), device)
 }

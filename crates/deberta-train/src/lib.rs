@@ -8,8 +8,8 @@
 //!                            └ metrics.jsonl           └ clipping, evaluation, interruption
 //! ```
 //!
-//! [`run::pretrain`] and [`run::fine_tune`] are the ways in; [`run::fine_tune_seeds`] and
-//! [`run::cross_validate`] make many runs. A run folder holds all of a run: `config.json`,
+//! [`run::pretrain`] and [`run::fine_tune`] are the ways in; [`run::cross_validate`] makes a run per fold,
+//! and [`run::SeedSummary`] sums up those of several seeds. A run folder holds all of a run: `config.json`,
 //! `metrics.jsonl`, [`checkpoints`](checkpoint), and after [`report::write_report`] also
 //! `report.md` and `curve.svg`.
 

@@ -5,7 +5,7 @@
 
 use crate::objective::SiftConfig;
 use crate::optim::AdamWConfig;
-use crate::run::{FinetuneConfig, steps_of_epochs};
+use crate::run::{FinetuneConfig, TrainError, steps_of_epochs};
 use crate::schedule::{Decay, ScheduleConfig};
 
 /// Settings of one published fine-tuning.
@@ -162,9 +162,21 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 impl Recipe {
     /// Sets what the recipe says for a training set of so many examples.
     ///
-    /// A micro-batch becomes as large as the batch; `run.grad_accumulation` stays, so divide
-    /// `run.batch_size` by it. `max_length` is for the tokenizer.
-    pub fn apply(&self, config: &mut FinetuneConfig, examples: usize) {
+    /// `run.grad_accumulation` stays, and `run.batch_size` becomes the batch of the recipe divided by it.
+    /// `max_length` is for the tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Setting`] if the batch cannot be divided so.
+    pub fn apply(&self, config: &mut FinetuneConfig, examples: usize) -> Result<(), TrainError> {
+        let parts = config.run.grad_accumulation;
+        if parts == 0 || !self.batch_size.is_multiple_of(parts) {
+            return Err(TrainError::Setting {
+                field: "run.grad_accumulation",
+                value: parts.to_string(),
+                expected: "a divisor of the batch of the recipe",
+            });
+        }
         config.optimizer = AdamWConfig::xadam();
         config.schedule = ScheduleConfig {
             peak_lr: self.peak_lr,
@@ -181,8 +193,9 @@ impl Recipe {
             ..SiftConfig::default()
         });
         let run = &mut config.run;
-        run.batch_size = self.batch_size / run.grad_accumulation.clamp(1, self.batch_size);
+        run.batch_size = self.batch_size / parts;
         run.steps = steps_of_epochs(self.epochs as f64, examples, run);
+        Ok(())
     }
 }
 
@@ -229,13 +242,20 @@ mod tests {
         let head = HeadConfig::new(&model, labels.map(str::to_owned).into());
         let mut config = FinetuneConfig::new(model, head);
         config.run.grad_accumulation = 4;
-        by_name("v3-base-mnli-sift")
-            .unwrap()
-            .apply(&mut config, 392_702);
+        let recipe = by_name("v3-base-mnli-sift").unwrap();
+        recipe.apply(&mut config, 392_702).unwrap();
         assert_eq!((config.run.batch_size, config.run.steps), (16, 36_816));
-        assert_eq!(config.sift.unwrap().weight, 5.0);
+        assert_eq!(config.sift.as_ref().unwrap().weight, 5.0);
         assert_eq!(config.schedule.warmup_steps, 1000);
         assert!(!config.optimizer.bias_correction);
         assert!(by_name("v3-base-nothing").is_none());
+
+        // 3 times 21 sequences would be another batch.
+        config.run.grad_accumulation = 3;
+        let error = recipe.apply(&mut config, 392_702).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`run.grad_accumulation` = 3, expected a divisor of the batch of the recipe"
+        );
     }
 }

@@ -9,6 +9,7 @@ use crate::attention::{AttentionMask, Sequences};
 use crate::encoder::{EncoderContext, SelectedRows};
 use crate::model::DebertaInput;
 use crate::ops::{DebertaBackend, FusedKind, Segment};
+use crate::relative_position::int_tensor;
 
 /// Tokens to predict, known on the host.
 #[derive(Debug, Clone)]
@@ -249,9 +250,4 @@ fn inverse(permutation: &[usize]) -> Vec<i32> {
         inverse[number] = at as i32;
     }
     inverse
-}
-
-fn int_tensor<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {
-    let len = values.len();
-    Tensor::from_data(TensorData::new(values, [len]), device)
 }

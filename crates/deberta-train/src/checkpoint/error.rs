@@ -78,6 +78,12 @@ pub enum CheckpointError {
         /// What the recorder said.
         source: burn::record::RecorderError,
     },
+    /// Another process, or another run of this one, trains in the folder.
+    #[error("{} is in use by another run", path.display())]
+    InUse {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// Checkpoints exist, but none of them may be used.
     #[error("none of the {count} checkpoints in {} is usable", dir.display())]
     NoneValid {
@@ -88,6 +94,17 @@ pub enum CheckpointError {
         /// Why the latest one is refused.
         source: Box<CheckpointError>,
     },
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 impl CheckpointError {

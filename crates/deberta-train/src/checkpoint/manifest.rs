@@ -1,7 +1,8 @@
 //! The list of files that makes damage visible.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -31,21 +32,60 @@ struct FileEntry {
     sha256: String,
 }
 
-impl Manifest {
-    /// Describes `files` of the checkpoint made at `step`.
-    pub(crate) fn describe(step: usize, files: &[(&'static str, &[u8])]) -> Self {
-        let entry = |(name, bytes): &(&'static str, &[u8])| {
-            let entry = FileEntry {
-                bytes: bytes.len() as u64,
-                sha256: sha256(bytes),
-            };
-            (name.to_string(), entry)
+/// Passes on what is written, counting and hashing it.
+pub(crate) struct Hashing<W> {
+    inner: W,
+    bytes: u64,
+    digest: Sha256,
+}
+
+impl<W: Write> Hashing<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self {
+            inner,
+            bytes: 0,
+            digest: Sha256::new(),
+        }
+    }
+
+    /// What was written through, and what describes it.
+    fn into_parts(self) -> (W, FileEntry) {
+        let entry = FileEntry {
+            bytes: self.bytes,
+            sha256: hex(self.digest),
         };
+        (self.inner, entry)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Manifest {
+    /// Describes no file yet of the checkpoint made at `step`.
+    pub(crate) fn new(step: usize) -> Self {
         Self {
             format_version: FORMAT_VERSION,
             step,
-            files: files.iter().map(entry).collect(),
+            files: BTreeMap::new(),
         }
+    }
+
+    /// Adds a file that was written; returns it.
+    pub(crate) fn add<W: Write>(&mut self, name: &'static str, written: Hashing<W>) -> W {
+        let (file, entry) = written.into_parts();
+        self.files.insert(name.to_owned(), entry);
+        file
     }
 
     /// Reads the manifest of the checkpoint in `dir`, which was made at `step`.
@@ -78,6 +118,30 @@ impl Manifest {
         dir: &Path,
         name: &'static str,
     ) -> Result<Vec<u8>, CheckpointError> {
+        let path = dir.join(name);
+        let mut bytes = Vec::new();
+        self.compare(dir, name, |hashing| {
+            bytes = fs::read(&path)?;
+            hashing.write_all(&bytes)
+        })?;
+        Ok(bytes)
+    }
+
+    /// Compares a file of the checkpoint in `dir` with its entry, without keeping it in memory.
+    pub(crate) fn verify(&self, dir: &Path, name: &'static str) -> Result<(), CheckpointError> {
+        let path = dir.join(name);
+        self.compare(dir, name, |hashing| {
+            io::copy(&mut File::open(&path)?, hashing).map(drop)
+        })
+    }
+
+    /// - `read`: hands all bytes of the file to the hash
+    fn compare(
+        &self,
+        dir: &Path,
+        name: &'static str,
+        read: impl FnOnce(&mut Hashing<io::Sink>) -> io::Result<()>,
+    ) -> Result<(), CheckpointError> {
         let entry = self
             .files
             .get(name)
@@ -86,31 +150,28 @@ impl Manifest {
                 file: name,
             })?;
         let path = dir.join(name);
-        let bytes = fs::read(&path).map_err(CheckpointError::io(&path))?;
-        if bytes.len() as u64 != entry.bytes {
-            let (expected, found) = (entry.bytes, bytes.len() as u64);
+        let mut hashing = Hashing::new(io::sink());
+        read(&mut hashing).map_err(CheckpointError::io(&path))?;
+        let (_, found) = hashing.into_parts();
+        if found.bytes != entry.bytes {
             return Err(CheckpointError::Length {
                 path,
-                expected,
-                found,
+                expected: entry.bytes,
+                found: found.bytes,
             });
         }
-        let found = sha256(&bytes);
-        if found != entry.sha256 {
-            let expected = entry.sha256.clone();
+        if found.sha256 != entry.sha256 {
             return Err(CheckpointError::Checksum {
                 path,
-                expected,
-                found,
+                expected: entry.sha256.clone(),
+                found: found.sha256,
             });
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+fn hex(digest: Sha256) -> String {
+    let digest = digest.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A checkpoint is written beside its final place, flushed to the disk and renamed, so a folder
-//! called `step-…` is complete whatever happened while it was written. Reading verifies every
-//! byte. The learning rate and the random state are functions of the step and the seed, hence
+//! called `step-…` is complete whatever happened while it was written. Records are hashed on their way
+//! into the file and never in memory as bytes. Reading verifies every byte. The learning rate and the random state are functions of the step and the seed, hence
 //! not stored. Burn's own checkpointer saves at ends of epochs only and panics when the disk is
 //! full, which is why this one exists.
 
@@ -23,6 +23,8 @@ pub(crate) mod storage;
 mod store;
 
 pub use error::CheckpointError;
-pub use record::{decode_record, encode_record};
+pub(crate) use error::with_causes;
+pub use record::write_record;
+pub(crate) use record::{Settings, write_item};
 pub use state::{Best, Cursor, LossScale, TrainState};
-pub use store::{Checkpoint, CheckpointStore, Restored};
+pub use store::{Checkpoint, CheckpointStore, Restored, saved_steps};

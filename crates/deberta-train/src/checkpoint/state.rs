@@ -1,6 +1,6 @@
 //! Where a run stands.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Everything that changes during a run, besides parameters and moments.
 ///
@@ -22,6 +22,9 @@ pub struct TrainState {
     /// Evaluations since the best one.
     #[serde(default)]
     pub evaluations_since_best: usize,
+    /// Step of the last evaluation; one that was interrupted is made when the run goes on.
+    #[serde(default)]
+    pub evaluated_step: Option<usize>,
     /// Loss scale of training in f16.
     #[serde(default)]
     pub loss_scale: Option<LossScale>,
@@ -37,6 +40,7 @@ impl TrainState {
             cursor: Cursor::default(),
             best: None,
             evaluations_since_best: 0,
+            evaluated_step: None,
             loss_scale: None,
         }
     }
@@ -59,7 +63,13 @@ impl TrainState {
         if improved {
             self.best = Some(now);
         }
+        self.evaluated_step = Some(self.step);
         improved
+    }
+
+    /// Whether the present step was evaluated.
+    pub(crate) fn is_evaluated(&self) -> bool {
+        self.evaluated_step == Some(self.step)
     }
 }
 
@@ -90,7 +100,8 @@ impl Cursor {
 pub struct Best {
     /// Step at which it was made.
     pub step: usize,
-    /// Mean loss over the targets, in nats.
+    /// Mean loss over the targets, in nats; not a number if no target has a weight.
+    #[serde(deserialize_with = "number")]
     pub loss_nats: f64,
     /// The metric that decides.
     #[serde(default)]
@@ -103,9 +114,17 @@ impl Best {
             (Some(now), Some(then)) => now > then,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (None, None) => self.loss_nats < other.loss_nats,
+            (None, None) => {
+                self.loss_nats < other.loss_nats
+                    || other.loss_nats.is_nan() && !self.loss_nats.is_nan()
+            }
         }
     }
+}
+
+/// JSON has no word but `null` for what is not a number.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Scale of the loss in f16: halved when gradients overflow, doubled after a while without.
@@ -184,6 +203,18 @@ mod tests {
             best_of(&[(3.0, nan), (3.0, nan), (3.0, Some(-1.0)), (3.0, nan)]),
             (2, 1)
         );
+    }
+
+    #[test]
+    fn an_evaluation_without_a_loss_is_saved_and_beaten() {
+        let mut state = TrainState::start(1, 100);
+        assert!(state.note_evaluation(f64::NAN, None));
+        let json = serde_json::to_string(&state).unwrap();
+        let mut state: TrainState = serde_json::from_str(&json).unwrap();
+        assert!(state.best.unwrap().loss_nats.is_nan());
+        assert!(!state.note_evaluation(f64::NAN, None));
+        assert!(state.note_evaluation(7.0, None));
+        assert!(!state.note_evaluation(f64::NAN, None));
     }
 
     #[test]

@@ -1,23 +1,33 @@
 //! Writing files so that a crash leaves the old content or the new, never half of it.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// Where the files of a checkpoint are written. The tests replace it by a disk that is full.
 pub(crate) trait Storage: Send + Sync {
-    /// Writes a new file and waits until it has reached the disk.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Begins a new file.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
+}
+
+/// A file that is being written.
+pub(crate) trait NewFile: Write {
+    /// Waits until everything has reached the disk.
+    fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
 /// The file system.
 pub(crate) struct Disk;
 
 impl Storage for Disk {
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
+    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
+        Ok(Box::new(BufWriter::new(File::create(path)?)))
+    }
+}
+
+impl NewFile for BufWriter<File> {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        self.into_inner()?.sync_all()
     }
 }
 
@@ -28,9 +38,12 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temp = path.with_file_name(name);
-    let written = Disk
-        .write(&temp, bytes)
-        .and_then(|()| fs::rename(&temp, path));
+    let write = || {
+        let mut file = Disk.create(&temp)?;
+        file.write_all(bytes)?;
+        file.finish()
+    };
+    let written = write().and_then(|()| fs::rename(&temp, path));
     if written.is_err() {
         // Already failing; what could not be removed is overwritten next time.
         let _ = fs::remove_file(&temp);

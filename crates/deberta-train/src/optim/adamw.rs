@@ -1,9 +1,11 @@
 //! AdamW with decoupled weight decay and rates by group of parameters.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
+use burn::optim::record::AdaptorRecord;
 use burn::optim::{
     GradientsParams, LearningRate, MultiGradientsParams, Optimizer, SimpleOptimizer,
 };
@@ -11,9 +13,10 @@ use burn::record::Record;
 use burn::tensor::{Tensor, TensorPrimitive, backend::Backend};
 use deberta_model::ops::{AdamWTensors, AdamWUpdate, FusedKind};
 use deberta_model::{DebertaAutodiffBackend, DebertaBackend};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::groups::{Grouping, ParameterGroup};
+use crate::checkpoint::{Settings, write_item};
 
 /// Configuration to create [`AdamW`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,8 +38,8 @@ pub struct AdamWConfig {
     /// Factor of the learning rate from one layer to the one below, in (0, 1], see [`Grouping`].
     /// Default: 1
     pub layer_rate_decay: f64,
-    /// Further factors of the learning rate by part of a parameter's path, see [`Grouping`].
-    /// Default: none
+    /// Further factors of the learning rate by part of a parameter's path, see [`Grouping`]; 0
+    /// freezes. Default: none
     pub rate_factors: BTreeMap<String, f64>,
     /// Largest norm of all gradients together, `null` for no clipping. Default: 1.0
     pub max_grad_norm: Option<f64>,
@@ -78,11 +81,16 @@ impl AdamWConfig {
         AdamW {
             decayed: OptimizerAdaptor::from(self.rule(self.weight_decay)),
             undecayed: OptimizerAdaptor::from(self.rule(0.0)),
-            grouping: Grouping {
-                decay_everything: self.decay_everything,
-                layer_rate_decay: self.layer_rate_decay,
-                rate_factors: self.rate_factors.clone(),
-            },
+            grouping: self.grouping(),
+        }
+    }
+
+    /// How parameters differ.
+    pub(crate) fn grouping(&self) -> Grouping {
+        Grouping {
+            decay_everything: self.decay_everything,
+            layer_rate_decay: self.layer_rate_decay,
+            rate_factors: self.rate_factors.clone(),
         }
     }
 
@@ -116,6 +124,35 @@ impl<M: AutodiffModule<B>, B: DebertaAutodiffBackend> AdamW<M, B> {
             true => &mut self.decayed,
             false => &mut self.undecayed,
         }
+    }
+
+    /// Writes [`to_record`](Optimizer::to_record), one parameter at a time: all moments together are
+    /// twice as large as the network.
+    pub(crate) fn write_record(&self, file: &mut dyn Write) -> io::Result<()> {
+        let (decayed, undecayed) = self.to_record();
+        write_item::<B>((Entries::new(decayed), Entries::new(undecayed)), file)
+    }
+}
+
+/// Moments by parameter id, which become numbers when it is their turn to be written.
+struct Entries<B: DebertaAutodiffBackend>(Vec<(String, AdaptorRecord<AdamWRule, B>)>);
+
+impl<B: DebertaAutodiffBackend> Entries<B> {
+    fn new(moments: impl IntoIterator<Item = (ParamId, AdaptorRecord<AdamWRule, B>)>) -> Self {
+        let entries = moments
+            .into_iter()
+            .map(|(id, moments)| (id.serialize(), moments));
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Self(entries)
+    }
+}
+
+impl<B: DebertaAutodiffBackend> Serialize for Entries<B> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let numbers =
+            |moments: &AdaptorRecord<AdamWRule, B>| moments.clone().into_item::<Settings>();
+        serializer.collect_map(self.0.iter().map(|(id, moments)| (id, numbers(moments))))
     }
 }
 
@@ -314,7 +351,7 @@ mod tests {
     use crate::optim::test_modules::Block;
     use burn::backend::{Autodiff, Flex};
     use burn::module::Module;
-    use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
+    use burn::record::{BinBytesRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 
     type B = Autodiff<Flex>;
 
@@ -444,6 +481,35 @@ mod tests {
             values(block.layer_norm.gamma.val()),
             values(restored.layer_norm.gamma.val())
         );
+    }
+
+    #[test]
+    fn what_is_written_is_the_record() {
+        let device = Default::default();
+        let mut block = Block::<B>::new(3, 4, &device);
+        let mut optimizer = AdamWConfig::default().init::<B, Block<B>>();
+        for step in 0..2 {
+            let grads = loss_gradients(&block, step);
+            block = optimizer.step(1e-2, block, grads);
+        }
+        let mut bytes = Vec::new();
+        optimizer.write_record(&mut bytes).unwrap();
+        let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
+        let restored = AdamWConfig::default()
+            .init::<B, Block<B>>()
+            .load_record(Recorder::<B>::load(&recorder, bytes.clone(), &device).unwrap());
+        let mut again = Vec::new();
+        restored.write_record(&mut again).unwrap();
+        assert!(bytes == again);
+
+        let (decayed, undecayed) = restored.to_record();
+        assert_eq!((decayed.len(), undecayed.len()), (1, 3));
+        let moments = &decayed[&block.linear.weight.id];
+        let moments: Moments<Flex, 2> = moments.clone().into_state();
+        let (expected, _) = optimizer.to_record();
+        let expected: Moments<Flex, 2> = expected[&block.linear.weight.id].clone().into_state();
+        assert_eq!((moments.steps, expected.steps), (2, 2));
+        assert_eq!(values(moments.second), values(expected.second));
     }
 
     #[test]

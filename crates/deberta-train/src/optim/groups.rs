@@ -1,11 +1,12 @@
 //! Parameter groups, decided from the module tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param};
+use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, backend::AutodiffBackend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 
 /// Parameter names that are never decayed, wherever they occur.
 const UNDECAYED_NAMES: [&str; 3] = ["bias", "gamma", "beta"];
@@ -27,7 +28,8 @@ pub struct Grouping {
     /// Reference: Clark et al., ELECTRA, <https://arxiv.org/abs/2003.10555>, Appendix B.
     pub layer_rate_decay: f64,
     /// Further factors by part of the path, such as `classifier` or `deberta.embeddings`; the
-    /// longest part that fits counts. 0 freezes.
+    /// longest part that fits counts. 0 freezes: in a run, such parameters have no gradients, which
+    /// would have a part in the norm, and no moments.
     pub rate_factors: BTreeMap<String, f64>,
 }
 
@@ -84,6 +86,23 @@ impl Grouping {
         splitter.groups.into_iter().map(group).collect()
     }
 
+    /// Takes parameters whose factor is 0 out of the graph.
+    pub(crate) fn freeze<B: Backend, M: Module<B>>(&self, module: M) -> Frozen<M> {
+        let mut freezer = Freezer {
+            grouping: self,
+            path: Vec::new(),
+            unknown: self.rate_factors.keys().map(String::as_str).collect(),
+            learns: false,
+        };
+        let module = module.map(&mut freezer);
+        let unknown = freezer.unknown.first().map(|part| part.to_string());
+        Frozen {
+            module,
+            unknown,
+            learns: freezer.learns,
+        }
+    }
+
     fn rate_at(&self, depth: Depth, layers: i32) -> f64 {
         match depth {
             Depth::Embeddings => self.layer_rate_decay.powi(layers + 1),
@@ -105,16 +124,19 @@ impl Grouping {
     }
 
     fn factor(&self, path: &[(String, String)]) -> f64 {
-        let names: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
-        let fits = |part: &str| {
-            let part: Vec<&str> = part.split('.').collect();
-            names.windows(part.len()).any(|window| window == part)
-        };
-        let fitting = self.rate_factors.iter().filter(|(part, _)| fits(part));
+        let fitting = self.rate_factors.iter();
         fitting
+            .filter(|(part, _)| fits(part, path))
             .max_by_key(|(part, _)| part.len())
             .map_or(1.0, |(_, factor)| *factor)
     }
+}
+
+/// Whether `part` is a part of the path.
+fn fits(part: &str, path: &[(String, String)]) -> bool {
+    let part: Vec<&str> = part.split('.').collect();
+    let names: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
+    names.windows(part.len()).any(|window| window == part)
 }
 
 /// Where the parameter at the end of `path` is.
@@ -141,6 +163,43 @@ fn is_decayed(path: &[(String, String)]) -> bool {
         .iter()
         .any(|(_, container)| container.ends_with("LayerNorm"));
     !named_so && !in_layer_norm
+}
+
+/// A module some of whose parameters are frozen.
+pub(crate) struct Frozen<M> {
+    pub(crate) module: M,
+    /// A factor that is no part of the path of any parameter.
+    pub(crate) unknown: Option<String>,
+    /// Whether any parameter still learns.
+    pub(crate) learns: bool,
+}
+
+struct Freezer<'a> {
+    grouping: &'a Grouping,
+    path: Vec<(String, String)>,
+    unknown: BTreeSet<&'a str>,
+    learns: bool,
+}
+
+impl<B: Backend> ModuleMapper<B> for Freezer<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push((name.to_owned(), container_type.to_owned()));
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        self.unknown.retain(|part| !fits(part, &self.path));
+        match self.grouping.factor(&self.path) {
+            0.0 => param.set_require_grad(false),
+            _ => {
+                self.learns = true;
+                param
+            }
+        }
+    }
 }
 
 /// What the parameters of a group have in common.
@@ -192,8 +251,7 @@ mod tests {
     use super::*;
     use crate::optim::test_modules::Block;
     use burn::backend::{Autodiff, Flex};
-    use burn::module::Module;
-    use burn::tensor::{Distribution, backend::Backend};
+    use burn::tensor::Distribution;
 
     type B = Autodiff<Flex>;
 
@@ -291,6 +349,28 @@ mod tests {
             (10.0, true, 1),
         ];
         assert_eq!(rates, expected);
+    }
+
+    #[test]
+    fn what_is_frozen_has_no_gradient() {
+        let device = Default::default();
+        let factors = |factors: &[(&str, f64)]| Grouping {
+            rate_factors: factors.iter().map(|it| (it.0.to_owned(), it.1)).collect(),
+            ..grouping()
+        };
+        let freeze = |grouping: Grouping| grouping.freeze(Block::<B>::new(3, 4, &device));
+
+        let frozen = freeze(factors(&[("layer_norm", 0.0), ("layer_norm.gamma", 2.0)]));
+        assert_eq!((frozen.unknown, frozen.learns), (None, true));
+        let grads = gradients(&frozen.module);
+        assert_eq!(grads.len(), 3);
+        let beta = frozen.module.layer_norm.beta.unwrap();
+        assert!(grads.get::<Flex, 1>(beta.id).is_none());
+
+        let misspelt = freeze(factors(&[("linear", 2.0), ("linaer", 0.0)]));
+        assert_eq!(misspelt.unknown.as_deref(), Some("linaer"));
+        let all = freeze(factors(&[("linear", 0.0), ("layer_norm", 0.0)]));
+        assert!(!all.learns);
     }
 
     #[track_caller]

@@ -1,16 +1,19 @@
 //! An optimiser whose clones share one state.
 
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::AutodiffModule;
 use burn::optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer};
 use burn::tensor::backend::AutodiffBackend;
+use deberta_model::DebertaAutodiffBackend;
+
+use super::AdamW;
 
 /// A handle to an optimiser; clones share its state.
 ///
-/// Burn's `Learner` owns its optimiser and does not hand it out, but a checkpoint in the middle
-/// of an epoch has to hold its state. So the learner gets one handle and whoever writes
-/// checkpoints keeps another.
+/// Burn's `Learner` owns its optimiser and does not hand it out, but the loop updates with it and
+/// writes its state into checkpoints. So the learner gets one handle and the loop another.
 #[derive(Debug)]
 pub struct SharedOptimizer<O>(Arc<Mutex<O>>);
 
@@ -23,6 +26,13 @@ impl<O> SharedOptimizer<O> {
     /// A panic while the lock is held ends the run, so a poisoned state is never trained on.
     fn lock(&self) -> MutexGuard<'_, O> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: AutodiffModule<B>, B: DebertaAutodiffBackend> SharedOptimizer<AdamW<M, B>> {
+    /// Writes the state, see [`AdamW::write_record`].
+    pub(crate) fn write_record(&self, file: &mut dyn Write) -> io::Result<()> {
+        self.lock().write_record(file)
     }
 }
 

@@ -54,6 +54,20 @@ pub struct ExampleId {
     pub index: usize,
 }
 
+/// The loaders of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loaders {
+    pub(crate) train: LoaderStatus,
+    pub(crate) held_out: LoaderStatus,
+}
+
+impl Loaders {
+    /// Time spent preparing batches, on whatever thread.
+    pub(crate) fn busy(&self) -> Duration {
+        self.train.busy() + self.held_out.busy()
+    }
+}
+
 /// What is shared between a loader, the thread behind it and the loop.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LoaderStatus {
@@ -70,8 +84,7 @@ impl LoaderStatus {
             .take()
     }
 
-    /// Time spent preparing batches, on whatever thread.
-    pub(crate) fn busy(&self) -> Duration {
+    fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy_nanos.load(Ordering::Relaxed))
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::SourceError;
 use crate::checkpoint::CheckpointError;
 
 /// A run that could not start, go on or end properly.
@@ -39,10 +40,16 @@ pub enum TrainError {
     },
     /// A checkpoint could not be written at the end, or none can be used to resume.
     #[error("cannot save or restore the run")]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(#[source] CheckpointError),
     /// A new run was to start in a folder that holds another.
     #[error("{} already holds a run; resume it or choose another folder", path.display())]
     RunExists {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// Another process trains in the folder, or another run of this one does.
+    #[error("another run trains in {}; wait for its end or choose another folder", path.display())]
+    RunInUse {
         /// The run folder.
         path: PathBuf,
     },
@@ -64,12 +71,20 @@ pub enum TrainError {
         /// `training` or `held-out`.
         split: &'static str,
     },
-    /// The examples could not be read.
-    #[error("cannot read the training examples")]
-    Data(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Examples could not be read.
+    #[error("cannot read the {split} examples")]
+    Data {
+        /// `training` or `held-out`, or `given` of those to predict.
+        split: &'static str,
+        /// What the source said.
+        source: SourceError,
+    },
+    /// A network could not be built for one of several runs.
+    #[error("cannot build the network")]
+    Build(#[source] SourceError),
     /// Predictions could not be scored.
     #[error("cannot score the predictions")]
-    Metric(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Metric(#[source] SourceError),
     /// The metric that chooses the best checkpoint is not among those of the task.
     #[error("there is no metric `{name}` to choose by, only {}", known.join(", "))]
     UnknownMetric {
@@ -85,6 +100,13 @@ pub enum TrainError {
         step: usize,
         /// The loss.
         loss_nats: f64,
+    },
+    /// Gradients are no longer finite numbers, in f16 at any scale of the loss; no checkpoint was
+    /// written of the parameters that they led to.
+    #[error("the gradients overflow at step {step}; try a lower learning rate")]
+    Overflow {
+        /// Step at which it was noticed.
+        step: usize,
     },
     /// A run among several was stopped before its end, and the result needs all of them.
     #[error("stopped; resume to go on")]
@@ -106,6 +128,15 @@ pub enum TrainError {
     /// The handler of Ctrl-C could not be installed.
     #[error("cannot listen to Ctrl-C")]
     Signal(#[source] std::io::Error),
+}
+
+impl From<CheckpointError> for TrainError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::InUse { path } => Self::RunInUse { path },
+            error => Self::Checkpoint(error),
+        }
+    }
 }
 
 impl TrainError {

@@ -14,7 +14,7 @@ use super::display::Shown;
 use super::launch::Launch;
 use super::scoring::{Scoring, TaskMetrics};
 use super::{ExampleSource, RunConfig, RunOptions, RunReport, TrainError};
-use crate::checkpoint::{CheckpointStore, decode_record};
+use crate::checkpoint::with_causes;
 use crate::metric::Quantity;
 use crate::objective::{
     EvaluationOutput, ExampleLogits, LossConfig, Perturbed, Rows, Scores, SiftConfig, TaskBatch,
@@ -211,21 +211,25 @@ where
         options,
         device,
     };
-    let (last, report) = launch.run(TaskObjective::new(model, settings))?;
+    let (last, report, store) = launch.run_in_store(TaskObjective::new(model, settings))?;
     let best = report
         .state
         .best
         .filter(|best| best.step != report.state.step);
     let Some(best) = best else {
-        return Ok(Finetuned {
-            model: last.model,
-            step: report.state.step,
-            scores: report.scores.clone(),
-            report,
-        });
+        return Ok(of_the_last_step(last, report));
     };
-    let store = CheckpointStore::open(&options.run_dir, config.run.keep_last)?;
-    let record = decode_record::<B, _>("model", store.load(best.step)?.model, device)?;
+    let record = match store.load_model::<B, _>(best.step, device) {
+        Ok(record) => record,
+        Err(error) => {
+            let (step, now) = (best.step, report.state.step);
+            log::warn!(
+                "the best checkpoint, of step {step}, is lost, so the model of step {now} is taken: {}",
+                with_causes(&error)
+            );
+            return Ok(of_the_last_step(last, report));
+        }
+    };
     let objective = TaskObjective::<B, M>::from_inner(last)
         .load_record(record)
         .valid();
@@ -236,6 +240,18 @@ where
         scores: data.metrics.score(&logits).map_err(TrainError::Metric)?,
         report,
     })
+}
+
+fn of_the_last_step<B: DebertaBackend, M: TaskNetwork<B>>(
+    last: TaskObjective<B, M>,
+    report: RunReport,
+) -> Finetuned<M> {
+    Finetuned {
+        model: last.model,
+        step: report.state.step,
+        scores: report.scores.clone(),
+        report,
+    }
 }
 
 /// The loss, the penalty if there is one, and the accuracy unless the task has its own.
@@ -275,7 +291,8 @@ pub fn predict<B: DebertaBackend, M: TaskNetwork<B>>(
         logits.extend(output.logits());
     }
     if let Some(error) = status.take_error() {
-        return Err(TrainError::Data(error));
+        let (split, source) = ("given", error);
+        return Err(TrainError::Data { split, source });
     }
     logits.sort_by_key(|it: &ExampleLogits| it.example);
     Ok(logits)

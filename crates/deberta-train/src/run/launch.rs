@@ -1,6 +1,5 @@
 //! Any run: puts objective, data, optimiser and Burn's Learner together.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +8,7 @@ use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use deberta_model::DebertaAutodiffBackend;
 use serde::Serialize;
 
-use super::data::{EvaluationLoader, LoaderStatus, StepLoader};
+use super::data::{EvaluationLoader, Loaders, StepLoader};
 use super::display::{Display, Shown, with_display, with_metrics};
 use super::log::MetricsLog;
 use super::resume::{check_same_length, check_unchanged, restore};
@@ -17,7 +16,7 @@ use super::scoring::Scoring;
 use super::step_loop::{Components, LoopResult, StepLoop};
 use super::{ExampleSource, RunConfig, RunReport, TrainError};
 use crate::checkpoint::storage::write_atomic;
-use crate::checkpoint::{CheckpointStore, Restored, TrainState};
+use crate::checkpoint::{CheckpointStore, Restored, TrainState, with_causes};
 use crate::objective::Objective;
 use crate::optim::{AdamWConfig, SharedOptimizer};
 use crate::schedule::ScheduleConfig;
@@ -61,11 +60,20 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         &self,
         objective: M,
     ) -> Result<(M::InnerModule, RunReport), TrainError> {
+        let (model, report, _) = self.run_in_store(objective)?;
+        Ok((model, report))
+    }
+
+    /// As [`Self::run`], and hands on the checkpoints, so that nobody comes between.
+    pub(super) fn run_in_store<M: Objective<B, Batch = T>>(
+        &self,
+        objective: M,
+    ) -> Result<(M::InnerModule, RunReport, Arc<CheckpointStore>), TrainError> {
         self.check_data()?;
         self.check_precision()?;
+        let objective = self.freeze(objective)?;
         let run_dir = &self.options.run_dir;
-        fs::create_dir_all(run_dir).map_err(TrainError::io(run_dir))?;
-        let store = CheckpointStore::open(run_dir, self.run.keep_last)?;
+        let store = Arc::new(CheckpointStore::open(run_dir, self.run.keep_last)?);
         let restored = self.find_checkpoint(&store)?;
         let config = write_config(self.config, run_dir, restored.as_ref())?;
 
@@ -73,7 +81,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         let rejected = restored
             .iter()
             .flat_map(|it| &it.rejected)
-            .map(ToString::to_string)
+            .map(|error| with_causes(error))
             .collect();
 
         let optimizer = self.optimizer.init::<B, M>();
@@ -84,14 +92,15 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             }
             Some(restored) => restore(restored, objective, optimizer, self.device)?,
         };
-        let loaders = LoaderStatus::default();
+        let loaders = Loaders::default();
         let strategy = Arc::new(StepLoop {
             device: self.device.clone(),
             run: self.run.clone(),
             max_grad_norm: self.optimizer.max_grad_norm,
+            schedule: self.schedule.init(self.run.steps).resume_at(start.step),
             start,
             optimizer: SharedOptimizer::new(optimizer),
-            store,
+            store: Arc::clone(&store),
             config,
             loaders: loaders.clone(),
             scoring: self.scoring.clone(),
@@ -99,7 +108,7 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
         });
         let (model, result) = self.train(&strategy, objective)?;
         let report = RunReport::new(&result, &strategy, &loaders, resumed_from, rejected);
-        Ok((model, report))
+        Ok((model, report, store))
     }
 
     /// Hands everything to Burn and waits for the end of the run.
@@ -117,27 +126,29 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             bucket_batches: self.run.bucket_batches,
             start: strategy.start.cursor,
             steps: self.run.steps.saturating_sub(step),
-            status: strategy.loaders.clone(),
+            status: strategy.loaders.train.clone(),
         });
         let held_out: Arc<dyn DataLoader<B::InnerBackend, _>> = Arc::new(EvaluationLoader::new(
             self.held_out,
             self.run.batch_size,
             self.run.bucket_batches > 0,
-            &strategy.loaders,
+            &strategy.loaders.held_out,
         ));
         let run_dir = &self.options.run_dir;
         let training = SupervisedTraining::<Components<B, M>>::new(run_dir, train, held_out)
-            .with_metric_logger(MetricsLog::open(run_dir, step)?)
+            .with_metric_logger(MetricsLog::open(run_dir, &strategy.start)?)
             .with_interrupter(self.options.interrupter.clone())
             .with_training_strategy(TrainingStrategy::Custom(Arc::clone(strategy) as _));
         let training = with_display(with_metrics(training, &self.shown), self.options);
 
-        let schedule = self.schedule.init(self.run.steps).resume_at(step);
-        let optimizer = strategy.optimizer.clone();
+        let (optimizer, schedule) = (strategy.optimizer.clone(), strategy.schedule.clone());
         // All lines and log entries are written when this returns.
         let trained = training.launch(Learner::new(objective, optimizer, schedule));
         drop(trained.renderer);
-        let ended_early = || TrainError::Data("the run ended without a result".into());
+        let ended_early = || TrainError::Data {
+            split: "training",
+            source: "the run ended without a result".into(),
+        };
         let result = strategy.take_result().ok_or_else(ended_early)??;
         Ok((trained.model, result))
     }
@@ -149,6 +160,28 @@ impl<B: DebertaAutodiffBackend, T: Clone + Send + 'static, C: Serialize> Launch<
             }
         }
         Ok(())
+    }
+
+    /// Takes parameters whose factor of the rate is 0 out of the graph; loading keeps them out.
+    fn freeze<M: Objective<B, Batch = T>>(&self, objective: M) -> Result<M, TrainError> {
+        let factors = &self.optimizer.rate_factors;
+        if factors.is_empty() {
+            return Ok(objective);
+        }
+        let frozen = self.optimizer.grouping().freeze::<B, M>(objective);
+        let wrong = |value, expected| TrainError::Setting {
+            field: "optimizer.rate_factors",
+            value,
+            expected,
+        };
+        match frozen.unknown {
+            Some(part) => Err(wrong(part, "a part of the path of a parameter")),
+            None if frozen.learns => Ok(frozen.module),
+            None => Err(wrong(
+                format!("{factors:?}"),
+                "a factor above 0 for some parameter",
+            )),
+        }
     }
 
     fn check_precision(&self) -> Result<(), TrainError> {

@@ -11,6 +11,7 @@ use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
+use crate::checkpoint::TrainState;
 use crate::checkpoint::storage::write_atomic;
 use crate::metric::StepMetric;
 
@@ -57,15 +58,16 @@ pub(crate) struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the log of a run that stands at `step`; later lines, of which the run knows nothing
-    /// any more, are removed.
-    pub(crate) fn open(run_dir: &Path, step: usize) -> Result<Self, TrainError> {
+    /// Opens the log of a run that stands at `state`; later lines, and that of an evaluation which is
+    /// still to be made, are removed: the run knows nothing of them any more.
+    pub(crate) fn open(run_dir: &Path, state: &TrainState) -> Result<Self, TrainError> {
         let path = run_dir.join(METRICS_FILE);
+        let is_known = |line: &&MetricsLine| match line.step == state.step {
+            true => line.split != Split::Valid.to_string() || state.is_evaluated(),
+            false => line.step < state.step,
+        };
         let mut kept = Vec::new();
-        for line in read_metrics(run_dir)?
-            .iter()
-            .filter(|line| line.step <= step)
-        {
+        for line in read_metrics(run_dir)?.iter().filter(is_known) {
             serde_json::to_writer(&mut kept, line).map_err(TrainError::json(&path))?;
             kept.push(b'\n');
         }
@@ -175,7 +177,13 @@ mod tests {
     }
 
     fn open(dir: &Path, step: usize) -> MetricsLog {
-        let mut log = MetricsLog::open(dir, step).unwrap();
+        let mut state = TrainState::start(1, 100);
+        state.step = step;
+        open_at(dir, &state)
+    }
+
+    fn open_at(dir: &Path, state: &TrainState) -> MetricsLog {
+        let mut log = MetricsLog::open(dir, state).unwrap();
         for name in [StepMetric::NAME, "Loss"] {
             log.names
                 .insert(MetricId::new(Arc::new(name.to_owned())), name.to_owned());
@@ -215,6 +223,25 @@ mod tests {
         ];
         assert_eq!(losses(dir.path()), expected);
         assert_eq!(read_metrics(dir.path()).unwrap()[2].split, "valid");
+    }
+
+    #[test]
+    fn an_evaluation_that_will_be_made_again_has_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 0);
+        for split in [Split::Train, Split::Valid] {
+            log.log(update(10, 1.0), 1, &split);
+        }
+        let mut state = TrainState::start(1, 100);
+        state.step = 10;
+        state.evaluated_step = Some(10);
+        open_at(dir.path(), &state);
+        assert_eq!(losses(dir.path()).len(), 2);
+
+        state.evaluated_step = Some(5);
+        open_at(dir.path(), &state);
+        assert_eq!(read_metrics(dir.path()).unwrap()[0].split, "train");
+        assert_eq!(losses(dir.path()).len(), 1);
     }
 
     #[test]

@@ -28,9 +28,7 @@ pub use launch::RunOptions;
 pub use lines::ProgressLines;
 pub use log::{MetricsLine, read_metrics};
 pub use pretrain::{PretrainData, Pretrained, pretrain, pretrain_from};
-pub use repeat::{
-    CrossValidation, OutOfFold, SeedResult, SeedSummary, cross_validate, fine_tune_seeds,
-};
+pub use repeat::{CrossValidation, OutOfFold, SeedResult, SeedSummary, cross_validate};
 pub use scoring::{MetricsFn, TaskMetrics};
 pub use status::RunReport;
 pub use stop::{on_ctrl_c, stop_on_ctrl_c};

@@ -1,7 +1,6 @@
 //! Many runs: several seeds, and folds for predictions of examples that were not trained on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use deberta_model::DebertaAutodiffBackend;
@@ -11,11 +10,7 @@ use super::finetune::{FinetuneConfig, FinetuneData, Finetuned, fine_tune, predic
 use super::order::EpochOrder;
 use super::scoring::TaskMetrics;
 use super::{ExampleId, ExampleSource, RunOptions, SourceError, TrainError};
-use crate::checkpoint::storage::write_atomic;
 use crate::objective::{ExampleLogits, Scores, TaskBatch, TaskObjective, TrainableNetwork};
-
-/// File with the results of several seeds, inside the folder of their runs.
-const SUMMARY_FILE: &str = "summary.json";
 
 /// Results of the same run with several seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,7 +35,7 @@ pub struct SeedResult {
 }
 
 impl SeedSummary {
-    /// Sums runs up.
+    /// Sums runs up; those of seeds whose run was stopped have no part in it.
     pub fn new(runs: Vec<SeedResult>) -> Self {
         let names = runs.first().map(|run| run.scores.keys().cloned());
         let names: Vec<String> = names.into_iter().flatten().collect();
@@ -73,57 +68,12 @@ fn deviation(values: &[f64]) -> f64 {
     (squares / (values.len() - 1) as f64).sqrt()
 }
 
-/// Fine-tunes once per seed, each in a folder `seed-…` of its own, and writes `summary.json`.
-///
-/// - `build`: the network to start from; the weights of its head follow from the seed
-///
-/// # Errors
-///
-/// The first error of a run. With `resume`, runs that are complete are not made again.
-pub fn fine_tune_seeds<B, M>(
-    config: &FinetuneConfig,
-    seeds: &[u64],
-    build: impl Fn(u64) -> Result<M, TrainError>,
-    data: &FinetuneData,
-    options: &RunOptions,
-    device: &B::Device,
-) -> Result<SeedSummary, TrainError>
-where
-    B: DebertaAutodiffBackend,
-    M: TrainableNetwork<B>,
-{
-    let mut runs = Vec::new();
-    for &seed in seeds {
-        let mut config = config.clone();
-        config.run.seed = seed;
-        let options = below(options, &format!("seed-{seed}"));
-        let tuned = fine_tune::<B, M>(&config, build(seed)?, data, &options, device)?;
-        if !tuned.report.completed {
-            break;
-        }
-        runs.push(SeedResult {
-            seed,
-            step: tuned.step,
-            scores: tuned.scores,
-        });
-    }
-    let summary = SeedSummary::new(runs);
-    write_json(&options.run_dir.join(SUMMARY_FILE), &summary)?;
-    Ok(summary)
-}
-
 /// The same options for a run in a folder inside.
 fn below(options: &RunOptions, name: &str) -> RunOptions {
     RunOptions {
         run_dir: options.run_dir.join(name),
         ..options.clone()
     }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(TrainError::json(path))?;
-    bytes.push(b'\n');
-    write_atomic(path, &bytes).map_err(TrainError::io(path))
 }
 
 /// Examples that are split into folds.

@@ -8,7 +8,7 @@ use burn::tensor::backend::AutodiffBackend;
 use serde_json::Value;
 
 use super::TrainError;
-use crate::checkpoint::{Restored, TrainState, decode_record};
+use crate::checkpoint::{Restored, TrainState};
 
 /// Parts of the configuration without which a checkpoint has no meaning, as JSON pointers.
 const FIXED: [&str; 4] = ["/model", "/head", "/masking", "/run/seed"];
@@ -89,7 +89,7 @@ fn differences(path: &str, now: Option<&Value>, then: Option<&Value>, changes: &
     }
 }
 
-/// Loads parameters and moments of a checkpoint.
+/// Loads parameters, then moments of a checkpoint.
 pub(crate) fn restore<B, M, O>(
     restored: Restored,
     module: M,
@@ -101,14 +101,9 @@ where
     M: AutodiffModule<B>,
     O: Optimizer<M, B>,
 {
-    let checkpoint = restored.checkpoint;
-    let model = decode_record::<B, M::Record>("model", checkpoint.model, device)?;
-    let moments = decode_record::<B, O::Record>("optimizer", checkpoint.optimizer, device)?;
-    Ok((
-        module.load_record(model),
-        optimizer.load_record(moments),
-        checkpoint.state,
-    ))
+    let module = module.load_record(restored.model::<B, _>(device)?);
+    let optimizer = optimizer.load_record(restored.optimizer::<B, _>(device)?);
+    Ok((module, optimizer, restored.checkpoint.state))
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use burn::data::dataloader::{DataLoaderIterator, Progress};
-use burn::optim::{GradientsParams, Optimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor};
 use burn::train::metric::ItemLazy;
 use burn::train::{
-    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
-    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainingComponents, TrainingItem,
-    ValidLoader,
+    EventProcessorTraining, InferenceStep, Interrupter, LearnerEvent,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainStep, TrainingComponents,
+    TrainingItem, ValidLoader,
 };
 use deberta_model::DebertaAutodiffBackend;
 
@@ -18,9 +18,9 @@ use super::TrainError;
 use super::order::mix;
 use super::step_loop::{Components, LoopResult, StepLoop};
 use super::window::Window;
-use crate::checkpoint::{Checkpoint, TrainState, encode_record};
+use crate::checkpoint::{Checkpoint, TrainState, with_causes, write_record};
 use crate::objective::{EvaluationOutput, Objective, Reading, Step, StepSums, Tally};
-use crate::optim::{clip_global_norm, global_norm};
+use crate::optim::{AdamW, SharedOptimizer, clip_global_norm, global_norm};
 
 /// Where Burn's metrics and displays are told what happens.
 type Events<B, M> = SupervisedTrainingEventProcessor<Components<B, M>>;
@@ -33,13 +33,18 @@ type Gradients<B> = (
 );
 
 /// A running loop.
+///
+/// The module is no part of it but handed on from step to step: Burn's Learner keeps the old one while it
+/// computes the new, so that no parameter can be updated in its own memory.
 pub(super) struct Session<'a, B, M>
 where
     B: DebertaAutodiffBackend,
     M: Objective<B>,
 {
     plan: &'a StepLoop<B, M>,
-    learner: Learner<Components<B, M>>,
+    optimizer: SharedOptimizer<AdamW<M, B>>,
+    /// Learning rate of the last update.
+    lr: f64,
     events: Events<B, M>,
     interrupter: Interrupter,
     valid: ValidLoader<Components<B, M>>,
@@ -63,13 +68,13 @@ where
     pub(super) fn new(
         plan: &'a StepLoop<B, M>,
         components: TrainingComponents<Components<B, M>>,
-        learner: Learner<Components<B, M>>,
         valid: ValidLoader<Components<B, M>>,
     ) -> Self {
         let state = plan.start.clone();
         Self {
             plan,
-            learner,
+            optimizer: plan.optimizer.clone(),
+            lr: 0.0,
             events: components.event_processor,
             interrupter: components.interrupter,
             valid,
@@ -86,22 +91,47 @@ where
         }
     }
 
-    /// The model, and where Burn goes on to send its events.
-    pub(super) fn into_parts(self) -> (M, Events<B, M>) {
-        (self.learner.model(), self.events)
+    /// Where Burn goes on to send its events.
+    pub(super) fn into_events(self) -> Events<B, M> {
+        self.events
     }
 
     /// Trains until the last step, an interruption or an error.
     pub(super) fn train(
         &mut self,
+        mut model: M,
         loader: &TrainLoader<Components<B, M>>,
-    ) -> Result<LoopResult, TrainError> {
+    ) -> (M, Result<LoopResult, TrainError>) {
         let mut steps = loader.iter();
-        while !self.is_complete() && !self.interrupter.should_stop() {
-            self.step(&mut *steps)?;
-            self.do_what_is_due()?;
+        let mut progress = self.catch_up(&model);
+        while progress.is_ok() && !self.is_complete() && !self.interrupter.should_stop() {
+            progress = match self.next_gradients(&model, &mut *steps) {
+                Ok(grads) => {
+                    model = self.update(model, grads);
+                    self.do_what_is_due(&model)
+                }
+                Err(error) => Err(error),
+            };
         }
-        self.finish()
+        let result = progress.and_then(|()| self.finish(&model));
+        (model, result)
+    }
+
+    /// Makes the evaluation that was due when the run was interrupted.
+    fn catch_up(&mut self, model: &M) -> Result<(), TrainError> {
+        let run = &self.plan.run;
+        if self.state.step == 0 || self.state.is_evaluated() || !self.is_due(run.eval_every) {
+            return Ok(());
+        }
+        self.evaluate_and_save(model, false)?;
+        self.clock = Instant::now();
+        Ok(())
+    }
+
+    /// Whether something that happens every so many steps, and after the last, happens now.
+    fn is_due(&self, every: usize) -> bool {
+        let step = self.state.step;
+        step.is_multiple_of(every) || step >= self.plan.run.steps
     }
 
     /// Whether all steps were made, or evaluations have ceased to improve.
@@ -113,37 +143,45 @@ where
         self.state.step >= run.steps || !has_patience
     }
 
-    /// Makes one update.
-    fn step(
+    /// Clipped gradients of the next step; its sums enter the window.
+    fn next_gradients(
         &mut self,
+        model: &M,
         steps: &mut dyn DataLoaderIterator<Step<M::Batch>>,
-    ) -> Result<(), TrainError> {
+    ) -> Result<GradientsParams, TrainError> {
         let asked = Instant::now();
         let batch = steps.next().ok_or_else(|| self.data_error())?;
         self.waiting += asked.elapsed();
-
-        self.learner.lr_step();
-        let (item, grads, norm) = self.gradients(batch)?;
-        self.learner.optimizer_step(grads);
-
+        let (item, grads, norm) = self.gradients(model, batch)?;
         self.window.add(item, norm);
+        Ok(grads)
+    }
+
+    /// Makes one update.
+    fn update(&mut self, model: M, grads: GradientsParams) -> M {
+        self.lr = self.plan.schedule.lr_at(self.state.step);
+        let model = model.optimize::<B, _>(&mut self.optimizer, self.lr, grads);
         self.state.step += 1;
         let examples = self.plan.run.examples_per_step();
         self.state.cursor = self.state.cursor.advance(examples, self.state.epoch_len);
-        Ok(())
+        model
     }
 
     /// Sums, clipped gradients and the norm before of one step.
     ///
     /// With a loss scale, a step whose gradients overflow is made again with a smaller one.
-    fn gradients(&mut self, mut batch: Step<M::Batch>) -> Result<Gradients<B>, TrainError> {
+    fn gradients(
+        &mut self,
+        model: &M,
+        mut batch: Step<M::Batch>,
+    ) -> Result<Gradients<B>, TrainError> {
         if !self.plan.run.precision.needs_loss_scale() {
-            return Ok(self.try_gradients(batch));
+            return Ok(self.try_gradients(model, batch));
         }
         let mut scale = self.state.loss_scale.unwrap_or_default();
         loop {
             batch.loss_scale = scale.value;
-            let gradients = self.try_gradients(batch.clone());
+            let gradients = self.try_gradients(model, batch.clone());
             let norm: f64 = gradients.2.clone().into_scalar().elem();
             if norm.is_finite() {
                 scale.note_success();
@@ -152,29 +190,26 @@ where
             }
             log::debug!("gradients overflow at a loss scale of {}", scale.value);
             if !scale.note_overflow() {
-                return Err(TrainError::Diverged {
-                    step: self.state.step,
-                    loss_nats: f64::NAN,
-                });
+                let step = self.state.step;
+                return Err(TrainError::Overflow { step });
             }
         }
     }
 
-    fn try_gradients(&self, mut batch: Step<M::Batch>) -> Gradients<B> {
+    fn try_gradients(&self, model: &M, mut batch: Step<M::Batch>) -> Gradients<B> {
         let plan = self.plan;
         // The random state is a function of seed and step, so a checkpoint need not hold it.
         let seed = mix(self.state.seed, self.state.step as u64);
         B::seed(&plan.device, seed);
         batch.seed = Some(seed);
-        let TrainOutput { grads, item } = self.learner.train_step(batch);
-        let model = self.learner.model();
+        let TrainOutput { grads, item } = TrainStep::step(model, batch);
         match plan.max_grad_norm {
             Some(max_norm) => {
-                let (grads, norm) = clip_global_norm(&model, grads, max_norm);
+                let (grads, norm) = clip_global_norm(model, grads, max_norm);
                 (item, grads, norm)
             }
             None => {
-                let norm = global_norm(&model, &grads);
+                let norm = global_norm(model, &grads);
                 (item, grads, norm)
             }
         }
@@ -184,19 +219,35 @@ where
     ///
     /// Evaluations and checkpoints close the window of the log, too, so that no loss that is not
     /// finite can be saved.
-    fn do_what_is_due(&mut self) -> Result<(), TrainError> {
+    fn do_what_is_due(&mut self, model: &M) -> Result<(), TrainError> {
         let run = &self.plan.run;
-        let step = self.state.step;
-        let due = |every: usize| step.is_multiple_of(every) || step == run.steps;
-        if !(due(run.log_every) || due(run.eval_every) || due(run.save_every)) {
+        let [logs, evaluates, saves] =
+            [run.log_every, run.eval_every, run.save_every].map(|every| self.is_due(every));
+        if !(logs || evaluates || saves) {
             return Ok(());
         }
         self.log()?;
-        let improved = due(run.eval_every) && self.evaluate()?;
-        if improved || due(run.save_every) {
-            self.save_or_warn();
+        match evaluates {
+            true => self.evaluate_and_save(model, saves)?,
+            false if saves => _ = self.save_or_warn(model),
+            false => {}
         }
         self.clock = Instant::now();
+        Ok(())
+    }
+
+    /// Evaluates, and saves if the result is the best so far; what comes last, the end of the run
+    /// saves.
+    ///
+    /// - `saves`: save in any case
+    fn evaluate_and_save(&mut self, model: &M, saves: bool) -> Result<(), TrainError> {
+        let before = self.state.best;
+        let improved = self.evaluate(model)?;
+        let saves = (improved || saves) && !self.is_complete();
+        if saves && !self.save_or_warn(model) && improved {
+            // What was not saved cannot be returned: the best checkpoint is still the one before.
+            self.state.best = before;
+        }
         Ok(())
     }
 
@@ -215,17 +266,18 @@ where
         let tally = output.clone().sync().tally;
         self.tokens += tally.tokens;
         check_finite(step, &tally)?;
-        let item = self.item(output, Some(self.learner.lr_current()));
+        let item = self.item(output, Some(self.lr));
         self.events.process_train(LearnerEvent::ProcessedItem(item));
         Ok(())
     }
 
     /// Evaluates on all held-out examples and tells whether the result is the best so far.
     ///
-    /// An interruption leaves the evaluation without a result.
-    fn evaluate(&mut self) -> Result<bool, TrainError> {
+    /// An interruption leaves the evaluation without a result. A step that was evaluated before, by
+    /// the process that the run is resumed from, is neither counted nor reported again.
+    fn evaluate(&mut self, model: &M) -> Result<bool, TrainError> {
         self.evaluation = None;
-        let model = self.learner.model().valid();
+        let model = model.valid();
         let mut sum: Option<M::Evaluation> = None;
         for batch in self.valid.iter() {
             if self.interrupter.should_stop() {
@@ -237,8 +289,9 @@ where
                 Some(sum) => sum.merge(output),
             });
         }
-        if let Some(error) = self.plan.loaders.take_error() {
-            return Err(TrainError::Data(error));
+        if let Some(source) = self.plan.loaders.held_out.take_error() {
+            let split = "held-out";
+            return Err(TrainError::Data { split, source });
         }
         let output = sum.ok_or(TrainError::NoExamples { split: "held-out" })?;
         let scores = self.plan.scoring.scores(&output.logits())?;
@@ -246,6 +299,12 @@ where
         let reading = output.clone().sync();
         check_finite(self.state.step, &reading.tally)?;
 
+        let score = self.plan.scoring.deciding(&reading.scores);
+        let loss_nats = reading.tally.loss_nats();
+        self.evaluation = Some(reading);
+        if self.state.is_evaluated() {
+            return Ok(false);
+        }
         let item = self.item(output, None);
         self.events.process_valid(LearnerEvent::ProcessedItem(item));
         self.rounds += 1;
@@ -253,45 +312,49 @@ where
             .process_train(LearnerEvent::EndEpoch(self.rounds));
         self.events
             .process_valid(LearnerEvent::EndEpoch(self.rounds));
-        let score = self.plan.scoring.deciding(&reading.scores);
-        let improved = self.state.note_evaluation(reading.tally.loss_nats(), score);
-        self.evaluation = Some(reading);
-        Ok(improved)
+        // A checkpoint of this step does not know of the evaluation.
+        self.saved_step = None;
+        Ok(self.state.note_evaluation(loss_nats, score))
     }
 
-    /// Saves; a failure is reported and the run goes on, as the next attempt may succeed.
-    fn save_or_warn(&mut self) {
-        if let Err(error) = self.save() {
+    /// Saves, and tells whether it worked; a failure is reported and the run goes on, as the next
+    /// attempt may succeed.
+    fn save_or_warn(&mut self, model: &M) -> bool {
+        let result = self.save(model);
+        if let Err(error) = &result {
             let step = self.state.step;
             log::warn!(
                 "no checkpoint of step {step}, the run goes on: {}",
-                with_causes(&error)
+                with_causes(error)
             );
         }
+        result.is_ok()
     }
 
-    fn save(&mut self) -> Result<(), TrainError> {
-        let plan = self.plan;
-        let optimizer = Optimizer::<M, B>::to_record(&plan.optimizer);
-        plan.store.save(&Checkpoint {
+    fn save(&mut self, model: &M) -> Result<(), TrainError> {
+        let checkpoint = Checkpoint {
             state: self.state.clone(),
-            config: plan.config.clone(),
-            model: encode_record::<B>("model", self.learner.model().into_record())?,
-            optimizer: encode_record::<B>("optimizer", optimizer)?,
-        })?;
+            config: self.plan.config.clone(),
+        };
+        self.plan.store.save(
+            &checkpoint,
+            |file| write_record::<B>(model.clone().into_record(), file),
+            |file| self.optimizer.write_record(file),
+        )?;
         self.saved_step = Some(self.state.step);
         Ok(())
     }
 
     /// Reports what was not reported and saves what was not saved.
-    fn finish(&mut self) -> Result<LoopResult, TrainError> {
+    fn finish(&mut self, model: &M) -> Result<LoopResult, TrainError> {
         self.log()?;
-        let completed = self.is_complete();
-        if completed && self.evaluation.is_none() {
-            self.evaluate()?;
+        if self.is_complete() && self.evaluation.is_none() {
+            self.evaluate(model)?;
         }
+        // Without its last evaluation a run is not at its end: which step was best may change yet.
+        let completed = self.is_complete() && self.evaluation.is_some();
         if self.saved_step != Some(self.state.step) {
-            self.save()?;
+            self.save(model)?;
         }
         Ok(LoopResult {
             state: self.state.clone(),
@@ -311,27 +374,63 @@ where
     }
 
     fn data_error(&self) -> TrainError {
-        let error = self.plan.loaders.take_error();
-        TrainError::Data(error.unwrap_or_else(|| "the thread that reads them has ended".into()))
+        let error = self.plan.loaders.train.take_error();
+        TrainError::Data {
+            split: "training",
+            source: error.unwrap_or_else(|| "the thread that reads them has ended".into()),
+        }
     }
 }
 
+/// - [`Tally::grad_norm`] of an evaluation is 0
 fn check_finite(step: usize, tally: &Tally) -> Result<(), TrainError> {
     let loss_nats = tally.loss_nats();
-    // Without targets there is no loss, which is odd but harmless.
-    match loss_nats.is_finite() || tally.targets == 0 {
+    // Without targets, or if all of them have weight 0, there is no loss: odd but harmless.
+    if !loss_nats.is_finite() && tally.weight > 0.0 {
+        return Err(TrainError::Diverged { step, loss_nats });
+    }
+    // The loss of a step is finite yet if its gradients are not, and the parameters no longer are.
+    match tally.grad_norm.is_finite() {
         true => Ok(()),
-        false => Err(TrainError::Diverged { step, loss_nats }),
+        false => Err(TrainError::Overflow { step }),
     }
 }
 
-/// An error and what caused it, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_and_gradients_have_to_be_finite() {
+        let tally = Tally {
+            loss_sum: 3.0,
+            weight: 2.0,
+            targets: 2,
+            grad_norm: 1.0,
+            ..Tally::default()
+        };
+        check_finite(7, &tally).unwrap();
+        let weightless = Tally {
+            loss_sum: 0.0,
+            weight: 0.0,
+            ..tally
+        };
+        check_finite(7, &weightless).unwrap();
+
+        let diverged = Tally {
+            loss_sum: f64::NAN,
+            ..tally
+        };
+        let error = check_finite(7, &diverged).unwrap_err();
+        assert!(matches!(error, TrainError::Diverged { step: 7, .. }));
+        let overflown = Tally {
+            grad_norm: f64::INFINITY,
+            ..tally
+        };
+        let error = check_finite(7, &overflown).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the gradients overflow at step 7; try a lower learning rate"
+        );
     }
-    text
 }

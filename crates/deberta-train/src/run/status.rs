@@ -6,7 +6,7 @@ use std::time::Duration;
 use burn::module::AutodiffModule;
 use deberta_model::DebertaAutodiffBackend;
 
-use super::data::LoaderStatus;
+use super::data::Loaders;
 use super::step_loop::{LoopResult, StepLoop};
 use crate::checkpoint::TrainState;
 use crate::objective::{Scores, Tally};
@@ -42,7 +42,7 @@ impl RunReport {
     pub(crate) fn new<B: DebertaAutodiffBackend, M: AutodiffModule<B>>(
         result: &LoopResult,
         strategy: &StepLoop<B, M>,
-        loaders: &LoaderStatus,
+        loaders: &Loaders,
         resumed_from: Option<usize>,
         rejected_checkpoints: Vec<String>,
     ) -> Self {

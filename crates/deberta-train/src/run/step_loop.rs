@@ -1,6 +1,6 @@
 //! The strategy that makes Burn's training resumable.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use burn::module::AutodiffModule;
@@ -10,7 +10,7 @@ use burn::train::{
 };
 use deberta_model::DebertaAutodiffBackend;
 
-use super::data::LoaderStatus;
+use super::data::Loaders;
 use super::scoring::Scoring;
 use super::session::Session;
 use super::{RunConfig, TrainError};
@@ -26,20 +26,20 @@ pub(crate) type Components<B, M> =
 /// A training strategy for Burn's `SupervisedTraining` that counts steps and can be resumed.
 ///
 /// Burn's own strategies begin and end with epochs, and their checkpoints with them. This one
-/// drives the same Learner, dispatches the same events to the same metrics and renderers, and
-/// besides keeps a [`TrainState`], from which it continues in the middle of an epoch. What Burn
+/// takes model, optimiser and schedule from the same Learner, dispatches the same events to the same
+/// metrics and renderers, and besides keeps a [`TrainState`], from which it continues in the middle of an epoch. What Burn
 /// calls an epoch is here the stretch between two evaluations.
 pub(crate) struct StepLoop<B: DebertaAutodiffBackend, M: AutodiffModule<B>> {
     pub(crate) device: B::Device,
     pub(crate) run: RunConfig,
     pub(crate) max_grad_norm: Option<f64>,
     pub(crate) start: TrainState,
-    /// The handle beside the one that the Learner owns.
+    pub(crate) schedule: Schedule,
     pub(crate) optimizer: SharedOptimizer<AdamW<M, B>>,
-    pub(crate) store: CheckpointStore,
+    pub(crate) store: Arc<CheckpointStore>,
     /// Resolved configuration, for the checkpoints.
     pub(crate) config: serde_json::Value,
-    pub(crate) loaders: LoaderStatus,
+    pub(crate) loaders: Loaders,
     /// How evaluations are judged.
     pub(crate) scoring: Scoring,
     /// Where the result is left, as Burn's strategies return none.
@@ -87,9 +87,12 @@ where
         valid: ValidLoader<Components<B, M>>,
         _starting_epoch: usize,
     ) -> (M, SupervisedTrainingEventProcessor<Components<B, M>>) {
-        let mut session = Session::new(self, components, learner, valid);
-        let result = session.train(&train);
+        let model = learner.model();
+        // It would keep the first parameters.
+        drop(learner);
+        let mut session = Session::new(self, components, valid);
+        let (model, result) = session.train(model, &train);
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        session.into_parts()
+        (model, session.into_events())
     }
 }

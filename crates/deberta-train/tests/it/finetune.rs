@@ -1,15 +1,20 @@
 //! Whole fine-tuning runs.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use deberta_train::objective::{Precision, SiftConfig};
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use deberta_train::objective::{ExampleLogits, Precision, Scores, SiftConfig, Targets, TaskBatch};
 use deberta_train::run::{
-    CrossValidation, FinetuneConfig, MetricsLine, TrainError, cross_validate, fine_tune_seeds,
-    read_metrics,
+    CrossValidation, ExampleId, ExampleSource, FinetuneConfig, FinetuneData, MetricsFn,
+    MetricsLine, SourceError, TrainError, cross_validate, read_metrics,
 };
 
 use crate::child::{Orders, Task};
-use crate::task::{Majority, accuracy, build, config, data, train};
+use crate::task::{Inner, Majority, accuracy, build, config, data, train};
 use crate::toy::{TestBackend, options};
 
 fn column(lines: &[MetricsLine], split: &str, name: &str) -> Vec<f64> {
@@ -121,6 +126,66 @@ fn a_killed_fine_tuning_ends_with_the_same_metric_and_weights() {
 }
 
 #[test]
+fn steps_whose_targets_all_weigh_nothing_do_no_harm() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(20);
+    config.loss.class_weights = Some(vec![0.0, 1.0]);
+    (config.run.batch_size, config.run.grad_accumulation) = (1, 1);
+    config.run.log_every = 1;
+    config.sift = None;
+    let tuned = train(&config, &data(Arc::new(|_| Ok(()))), run.path(), false).unwrap();
+    assert!(tuned.report.completed);
+    let lines = read_metrics(run.path()).unwrap();
+    let losses = column(&lines, "train", "loss").len();
+    assert!((1..20).contains(&losses), "{losses} steps have a loss");
+}
+
+/// Values to predict, all 0 until the tenth step, whose errors are finite and their gradients not.
+struct Exploding {
+    examples: Majority,
+    batches: AtomicUsize,
+}
+
+impl ExampleSource<TaskBatch> for Exploding {
+    fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn batch(&self, examples: &[ExampleId]) -> Result<TaskBatch, SourceError> {
+        let step = self.batches.fetch_add(1, Ordering::Relaxed) / 2;
+        let value = if step == 9 { 6e18 } else { 0.0 };
+        Ok(TaskBatch {
+            targets: Targets::Values(vec![value; examples.len()]),
+            ..self.examples.batch(examples)?
+        })
+    }
+}
+
+#[test]
+fn parameters_of_gradients_that_overflow_are_never_saved() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(20);
+    config.head.labels.truncate(1);
+    (config.sift, config.best_by) = (None, None);
+    config.run.eval_every = 1000;
+    let data = FinetuneData {
+        train: Arc::new(Exploding {
+            examples: Majority::new(0, 50),
+            batches: AtomicUsize::new(0),
+        }),
+        metrics: Arc::new(MetricsFn::new(&[], |_: &[ExampleLogits]| Ok(Scores::new()))),
+        ..data(Arc::new(|_| Ok(())))
+    };
+    let error = train(&config, &data, run.path(), false).err().unwrap();
+    assert!(
+        matches!(error, TrainError::Overflow { step: 10 }),
+        "{error}"
+    );
+    let saved = std::fs::read_dir(run.path().join("checkpoints")).unwrap();
+    assert_eq!(saved.count(), 0);
+}
+
+#[test]
 fn f16_scales_its_loss_and_tries_again() {
     let run = tempfile::tempdir().unwrap();
     let mut config = config(10);
@@ -136,39 +201,6 @@ fn f16_scales_its_loss_and_tries_again() {
     config.run.precision = Precision::Full;
     let tuned = train(&config, &all, full.path(), false).unwrap();
     assert_eq!(tuned.report.state.loss_scale, None);
-}
-
-#[test]
-fn several_seeds_are_summed_up() {
-    let run = tempfile::tempdir().unwrap();
-    let config = config(10);
-    let all = data(Arc::new(|_| Ok(())));
-    let run_seeds = |resume| {
-        fine_tune_seeds::<TestBackend, _>(
-            &config,
-            &[1, 2, 3],
-            |seed| build(&config, seed),
-            &all,
-            &options(run.path(), resume),
-            &Default::default(),
-        )
-        .unwrap()
-    };
-    let summary = run_seeds(false);
-    let scores: Vec<f64> = summary
-        .runs
-        .iter()
-        .map(|it| it.scores["accuracy"])
-        .collect();
-    assert_eq!(scores.len(), 3);
-    let mean = scores.iter().sum::<f64>() / 3.0;
-    assert!((summary.mean["accuracy"] - mean).abs() < 1e-12);
-    assert!(summary.deviation.contains_key("accuracy"));
-    let text = std::fs::read_to_string(run.path().join("summary.json")).unwrap();
-    let written: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(written["runs"][2]["seed"], 3);
-    // Nothing is trained twice.
-    assert_eq!(run_seeds(true), summary);
 }
 
 #[test]
@@ -228,6 +260,79 @@ fn every_example_is_predicted_by_a_model_that_did_not_see_it() {
         error,
         Err(TrainError::Setting { field: "folds", .. })
     ));
+}
+
+/// Parameters by path.
+fn parameters<M: Module<Inner>>(module: &M) -> BTreeMap<String, Vec<u8>> {
+    struct Collector(Vec<String>, BTreeMap<String, Vec<u8>>);
+    impl ModuleVisitor<Inner> for Collector {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Inner, D>>) {
+            let bytes = param.to_data().bytes.to_vec();
+            self.1.insert(self.0.join("."), bytes);
+        }
+    }
+    let mut collector = Collector(Vec::new(), BTreeMap::new());
+    module.visit(&mut collector);
+    collector.1
+}
+
+#[test]
+fn a_rate_factor_of_0_freezes_in_every_way_of_computing() {
+    let all = data(Arc::new(|_| Ok(())));
+    for (part, gradient_checkpointing, precision) in [
+        ("embeddings", false, Precision::Full),
+        ("embeddings", true, Precision::Full),
+        ("embeddings", false, Precision::F16),
+        ("deberta", false, Precision::Full),
+    ] {
+        let run = tempfile::tempdir().unwrap();
+        let mut config = config(10);
+        config.run.gradient_checkpointing = gradient_checkpointing;
+        config.run.precision = precision;
+        config.optimizer.rate_factors = [(part.to_owned(), 0.0)].into();
+        let before = parameters(&build(&config, config.run.seed).unwrap().valid());
+        let tuned = train(&config, &all, run.path(), false).unwrap();
+        let after = parameters(&tuned.model);
+        assert_eq!(before.len(), after.len());
+        for (path, values) in &before {
+            let frozen = path.split('.').any(|name| name == part);
+            assert_eq!(*values == after[path], frozen, "{path}");
+        }
+
+        // No moments are kept of them, also when the run goes on.
+        config.run.steps = 20;
+        let resumed = train(&config, &all, run.path(), true).unwrap();
+        assert_eq!(resumed.report.resumed_from, Some(10));
+        let optimizer = run.path().join("checkpoints/step-0000020/optimizer.mpk");
+        let model = run.path().join("checkpoints/step-0000020/model.mpk");
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len();
+        assert!(size(&optimizer) < 2 * size(&model), "{part}");
+    }
+}
+
+#[test]
+fn a_rate_factor_that_fits_nothing_is_an_error() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(2);
+    let all = data(Arc::new(|_| Ok(())));
+    let mut refused = |factors: &[&str]| {
+        config.optimizer.rate_factors = factors.iter().map(|it| (it.to_string(), 0.0)).collect();
+        let error = train(&config, &all, run.path(), false).err().unwrap();
+        error.to_string()
+    };
+    assert_eq!(
+        refused(&["clasifier"]),
+        "`optimizer.rate_factors` = clasifier, expected a part of the path of a parameter"
+    );
+    assert!(refused(&["model"]).ends_with("expected a factor above 0 for some parameter"));
 }
 
 #[test]

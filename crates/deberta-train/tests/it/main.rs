@@ -8,6 +8,7 @@
 #![allow(missing_docs, reason = "tests have names")]
 
 mod child;
+mod evaluations;
 mod finetune;
 mod optim;
 mod parity;

@@ -133,21 +133,35 @@ fn other_data_cannot_resume() {
 
 #[test]
 fn unreadable_examples_end_the_run_with_their_reason() {
-    let run = tempfile::tempdir().unwrap();
-    let mut broken = Repeating::new(50);
-    broken.hook = Arc::new(|examples| match examples[0].epoch {
-        0 => Ok(()),
-        _ => Err("shard 3 is gone".into()),
-    });
-    let data = PretrainData {
-        train: Arc::new(broken),
+    let broken = |examples| {
+        let mut broken = Repeating::new(examples);
+        broken.hook = Arc::new(
+            |examples| match examples[0].epoch == 1 || examples[0].index > 50 {
+                false => Ok(()),
+                true => Err("shard 3 is gone".into()),
+            },
+        );
+        Arc::new(broken)
+    };
+    let check = |data: &PretrainData, message: &str| {
+        let run = tempfile::tempdir().unwrap();
+        let error = train(&config(20), data, run.path(), false).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(
+            (error.to_string().as_str(), cause.as_str()),
+            (message, "shard 3 is gone")
+        );
+    };
+    let train = PretrainData {
+        train: broken(50),
         ..data()
     };
-    let error = train(&config(20), &data, run.path(), false).unwrap_err();
-    let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert_eq!((error.to_string().as_str(), cause.as_str()), {
-        ("cannot read the training examples", "shard 3 is gone")
-    });
+    check(&train, "cannot read the training examples");
+    let held_out = PretrainData {
+        held_out: broken(60),
+        ..data()
+    };
+    check(&held_out, "cannot read the held-out examples");
 }
 
 #[test]
