@@ -15,7 +15,8 @@ use deberta::data::tokenizer::Tokenize;
 use deberta::hub::DownloadProgress;
 use deberta::pipeline::FillMask;
 use deberta::pretrain::{self, PretrainJob, PretrainOutcome, Progress, RunOptions, Stage};
-use deberta::train::run::{Display, stop_on_ctrl_c};
+use deberta::train::objective::Detection;
+use deberta::train::run::{Display, PretrainObjective, stop_on_ctrl_c};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::compute_type::ComputeType;
@@ -35,6 +36,13 @@ pub(crate) struct Args {
     /// Go on training this checkpoint, a folder or a model on the Hub, with its tokenizer
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["tokenizer", "size", "resume"])]
     init: Option<String>,
+    /// What to learn: to restore masked tokens (mlm), or to tell replaced tokens from original ones
+    /// (rtd, as DeBERTaV3)
+    #[arg(long, value_name = "OBJECTIVE")]
+    objective: Option<Objective>,
+    /// With --init and --objective rtd: the generator to go on training; by default a fresh one
+    #[arg(long, value_name = "MODEL", requires = "init")]
+    init_generator: Option<String>,
     /// spm.model, tokenizer.json, or a folder; trained on the corpus by default
     #[arg(long)]
     tokenizer: Option<PathBuf>,
@@ -71,9 +79,17 @@ pub(crate) struct Args {
     fill: Vec<String>,
 }
 
+/// An objective, as it is spelt on the command line.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Objective {
+    Mlm,
+    Rtd,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   deberta pretrain --size nano --steps 200
+  deberta pretrain --objective rtd --out runs/rtd
   deberta pretrain --corpus texts/ --tokenizer spm.model --size mini --out runs/mine
   deberta pretrain --corpus texts/ --init microsoft/deberta-v3-small --out runs/domain
   deberta pretrain --out runs/mine --resume";
@@ -102,7 +118,11 @@ pub(crate) fn run(args: &Args, program: &str) -> anyhow::Result<()> {
         &mut Bars::default(),
     )?;
     summarise(&outcome, &args.out, program);
-    if let Some(model_dir) = &outcome.model_dir {
+    if let Some(model_dir) = outcome
+        .generator_dir
+        .as_ref()
+        .or(outcome.model_dir.as_ref())
+    {
         let fill = FillMask::<DefaultBackend>::open(model_dir, &device)
             .context("the model that was just saved does not load")?;
         let texts = if args.fill.is_empty() && job.corpus.paths.is_empty() {
@@ -142,6 +162,15 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
             PretrainJob::on_corpus(args.corpus.clone(), size)?
         }
     };
+    if let Some(objective) = args.objective {
+        job = job.with_objective(match objective {
+            Objective::Mlm => PretrainObjective::Mlm,
+            Objective::Rtd => PretrainObjective::Rtd,
+        });
+    }
+    if let Some(model) = &args.init_generator {
+        job = job.with_generator(model, &mut Bars::default())?;
+    }
     if !args.corpus.is_empty() {
         job.corpus.paths = args.corpus.clone();
     }
@@ -236,12 +265,20 @@ fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) {
         );
     }
     match &report.evaluation {
-        Some(model) => println!(
-            "{:24} {:>9.1}% {:>12.1}",
-            "this DeBERTa",
-            100.0 * model.accuracy(),
-            model.perplexity()
-        ),
+        Some(model) => {
+            let name = match model.detection.tokens {
+                0 => "this DeBERTa",
+                _ => "this generator",
+            };
+            println!(
+                "{name:24} {:>9.1}% {:>12.1}",
+                100.0 * model.accuracy(),
+                model.perplexity()
+            );
+            if model.detection.tokens > 0 {
+                summarise_detection(&model.detection);
+            }
+        }
         None => println!(
             "stopped at step {}: continue with --resume",
             report.state.step
@@ -250,10 +287,37 @@ fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) {
     println!("\ncheckpoint: {}", report.checkpoint.display());
     if let (Some(model), Some(files)) = (&outcome.model_dir, &outcome.files) {
         println!("model:      {}", model.display());
+        if let Some(generator) = &outcome.generator_dir {
+            println!("generator:  {}", generator.display());
+        }
         println!("curve:      {}", files.picture.display());
         println!("report:     {}", files.text.display());
     }
     println!("resume:     {program} --out {} --resume", out.display());
+}
+
+/// The discriminator beside one that takes every token for original.
+fn summarise_detection(detection: &Detection) {
+    println!(
+        "\n{:24} {:>10} {:>12} {:>10} {:>8}",
+        "held-out tokens", "accuracy", "loss (nats)", "precision", "recall"
+    );
+    println!(
+        "{:24} {:>9.2}% {:>12.4} {:>10} {:>7.1}%",
+        "always \"original\"",
+        100.0 * detection.majority_accuracy(),
+        detection.majority_loss_nats(),
+        "",
+        0.0,
+    );
+    println!(
+        "{:24} {:>9.2}% {:>12.4} {:>9.1}% {:>7.1}%",
+        "this discriminator",
+        100.0 * detection.accuracy(),
+        detection.loss_nats(),
+        100.0 * detection.precision(),
+        100.0 * detection.recall(),
+    );
 }
 
 /// One sentence per phenomenon of the built-in language, never trained on, that the model can take.

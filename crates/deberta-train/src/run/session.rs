@@ -319,7 +319,8 @@ where
 fn check_finite(step: usize, tally: &Tally) -> Result<(), TrainError> {
     let loss_nats = tally.loss_nats();
     // Without targets there is no loss, which is odd but harmless.
-    match loss_nats.is_finite() || tally.targets == 0 {
+    let is_finite = loss_nats.is_finite() && tally.detection.loss_sum.is_finite();
+    match is_finite || tally.targets == 0 {
         true => Ok(()),
         false => Err(TrainError::Diverged { step, loss_nats }),
     }
