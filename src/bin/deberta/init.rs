@@ -144,9 +144,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn print_footprint(config: &DebertaConfig) -> Result<()> {
     config.validate()?;
-    let parameters = config.num_parameters() as u64;
-    let network = Footprint { parameters };
-    println!("{parameters} parameters in the encoder");
+    let network = Footprint::new(config);
+    let networks = Footprint::with_generator(config);
+    println!("{} parameters in the encoder", network.parameters);
     for (what, bytes) in [
         ("to answer in bf16 or f16", network.half()),
         ("to answer in f32", network.full()),
@@ -154,6 +154,11 @@ fn print_footprint(config: &DebertaConfig) -> Result<()> {
         (
             "to train with computation in bf16",
             network.mixed_training(),
+        ),
+        ("to train in f32 with a generator", networks.training()),
+        (
+            "to train with a generator and computation in bf16",
+            networks.mixed_training(),
         ),
     ] {
         println!("{:>7} GB {what}", gigabytes(bytes));
