@@ -7,8 +7,9 @@ use deberta_data::corpus::synthetic::SyntheticConfig;
 use deberta_data::masking::{MaskingConfig, MlmMasker};
 use deberta_data::tokenizer::{Tokenize, TokenizerKind};
 use deberta_model::{DebertaConfig, presets};
+use deberta_train::objective::RtdConfig;
 use deberta_train::optim::AdamWConfig;
-use deberta_train::run::{PretrainConfig, RunConfig};
+use deberta_train::run::{PretrainConfig, PretrainObjective, RunConfig};
 use deberta_train::schedule::ScheduleConfig;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,10 @@ pub struct PretrainJob {
     /// weights. `train.model` is its network, of which only dropout may be changed.
     #[serde(default)]
     pub init: Option<String>,
+    /// Checkpoint that the generator of replaced-token detection starts from, beside `init`; `None` for
+    /// random weights with the embeddings of `init`.
+    #[serde(default)]
+    pub init_generator: Option<String>,
     /// Text to train on.
     pub corpus: CorpusSettings,
     /// Vocabulary.
@@ -147,6 +152,7 @@ impl PretrainJob {
         model.max_position_embeddings = 128;
         Self {
             init: None,
+            init_generator: None,
             corpus: CorpusSettings::default(),
             tokenizer: TokenizerSettings::default(),
             packing: PackingSettings {
@@ -155,6 +161,8 @@ impl PretrainJob {
             },
             train: PretrainConfig {
                 model,
+                objective: PretrainObjective::Mlm,
+                rtd: RtdConfig::default(),
                 masking: MaskingConfig::default(),
                 optimizer: AdamWConfig::default(),
                 schedule: ScheduleConfig {
@@ -183,6 +191,7 @@ impl PretrainJob {
         let demo = Self::demo();
         Ok(Self {
             init: None,
+            init_generator: None,
             corpus: CorpusSettings {
                 paths,
                 ..CorpusSettings::default()
@@ -230,6 +239,52 @@ impl PretrainJob {
         self.train.model = start::config_of(&dir)?;
         self.init = Some(model.into());
         Ok(self)
+    }
+
+    /// The job with the generator of replaced-token detection of a checkpoint, to start from its weights.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be had or is no checkpoint.
+    pub fn with_generator(
+        mut self,
+        model: &str,
+        progress: &mut dyn DownloadProgress,
+    ) -> Result<Self, PretrainError> {
+        let dir = start::folder(model, progress)?;
+        let layers = start::generator_config_of(&dir)?.num_hidden_layers;
+        self.train.rtd.generator_layers = Some(layers);
+        self.init_generator = Some(model.into());
+        Ok(self)
+    }
+
+    /// The job with this objective; if it had another, masked as that objective is published.
+    ///
+    /// For replaced-token detection tokens are masked one by one, and all of them by `[MASK]`.
+    pub fn with_objective(mut self, objective: PretrainObjective) -> Self {
+        if self.train.objective == objective {
+            return self;
+        }
+        let default = MaskingConfig::default();
+        let published = match objective {
+            PretrainObjective::Mlm => default,
+            PretrainObjective::Rtd => MaskingConfig {
+                keep_prob: 0.0,
+                random_prob: 0.0,
+                max_ngram: 1,
+                whole_word: false,
+                ..default
+            },
+        };
+        let before = &self.train.masking;
+        self.train.masking = MaskingConfig {
+            mask_prob: before.mask_prob,
+            max_predictions: before.max_predictions,
+            algorithm: before.algorithm,
+            ..published
+        };
+        self.train.objective = objective;
+        self
     }
 
     /// Reads a job from a file.

@@ -4,7 +4,8 @@
 //! started again from one file. [`run`] trains or opens a tokenizer, packs the corpus into shards,
 //! measures n-gram baselines, trains, and leaves the model in the layout of the Hub.
 //!
-//! With [`PretrainJob::continuing`] it starts from a checkpoint: domain adaptation.
+//! With [`PretrainJob::continuing`] it starts from a checkpoint: domain adaptation. With
+//! [`PretrainJob::with_objective`] it trains a generator and a discriminator, as DeBERTaV3 is trained.
 //!
 //! ```no_run
 //! use deberta::backend::DefaultAutodiffBackend;
@@ -26,8 +27,10 @@
 
 mod error;
 mod job;
+mod networks;
 mod prepare;
 mod progress;
+mod rtd;
 mod source;
 mod start;
 
@@ -40,16 +43,16 @@ use deberta_data::ngram_baseline::NgramBaselines;
 use deberta_data::packing::PackedCorpus;
 use deberta_data::tokenizer::Tokenize;
 use deberta_model::DebertaAutodiffBackend;
-use deberta_model::checkpoint::save_masked_lm;
 use deberta_train::checkpoint::saved_steps;
 use deberta_train::report::{Baseline, ReportFiles, write_report};
 use deberta_train::run::{
-    PretrainData, RunOptions as TrainingOptions, RunReport, TrainError, pretrain_from,
+    PretrainData, PretrainObjective, RunOptions as TrainingOptions, RunReport, TrainError,
 };
 
 pub use crate::run_options::RunOptions;
 pub use error::PretrainError;
 pub use job::{CorpusSettings, PackingSettings, PretrainJob, TokenizerSettings};
+use networks::Networks;
 pub use progress::{Progress, Stage};
 use source::MaskedShards;
 
@@ -67,8 +70,11 @@ pub struct PretrainOutcome {
     pub report: RunReport,
     /// Predictors that the model has to beat, on the same masked tokens.
     pub baselines: Vec<Baseline>,
-    /// The model with its tokenizer; `None` if the run was stopped before its last step.
+    /// The model with its tokenizer: of two networks, the discriminator. `None` if the run was
+    /// stopped before its last step.
     pub model_dir: Option<PathBuf>,
+    /// The generator of replaced-token detection with the tokenizer.
+    pub generator_dir: Option<PathBuf>,
     /// The report and the learning curve; `None` if the run was stopped.
     pub files: Option<ReportFiles>,
     /// Packed examples to train on and held out, and tokens to train on.
@@ -79,7 +85,7 @@ pub struct PretrainOutcome {
     pub preparation: Duration,
 }
 
-/// Pre-trains a masked language model into `run_dir`.
+/// Pre-trains into `run_dir`, by masked language modelling or replaced-token detection.
 ///
 /// # Errors
 ///
@@ -105,7 +111,7 @@ pub fn run<B: DebertaAutodiffBackend>(
     }
     let saved = saved_steps(run_dir).map_err(TrainError::from)?;
     let has_begun = options.resume && !saved.is_empty();
-    let model = start::network::<B>(&job, has_begun, device, progress)?;
+    let networks = Networks::<B>::start(&job, has_begun, device, progress)?;
     job.write(&run_dir.join(JOB_FILE))?;
 
     let [train, held_out] = prepare::shards(&job, run_dir, tokenizer.as_ref(), progress)?;
@@ -130,23 +136,27 @@ pub fn run<B: DebertaAutodiffBackend>(
         display: options.display,
         interrupter: options.interrupter.clone(),
     };
-    let trained = pretrain_from(model, &job.train, &data, &training_options, device)?;
+    let (networks, report) =
+        networks.train(&job, &data, tokenizer.as_ref(), &training_options, device)?;
 
     let mut outcome = PretrainOutcome {
         examples: [train.len(), held_out.len()],
         train_tokens: train.stats().tokens,
-        report: trained.report,
+        report,
         baselines,
         model_dir: None,
+        generator_dir: None,
         files: None,
         preparation,
     };
     if outcome.report.completed {
-        let model_dir = run_dir.join(MODEL_DIR);
-        save_masked_lm(&trained.model, &job.train.model, &model_dir)?;
-        tokenizer.save(&model_dir)?;
-        outcome.model_dir = Some(model_dir);
-        let title = "Masked language modelling";
+        let (model, generator) = networks.save(&job, tokenizer.as_ref(), run_dir)?;
+        outcome.model_dir = Some(model);
+        outcome.generator_dir = generator;
+        let title = match job.train.objective {
+            PretrainObjective::Mlm => "Masked language modelling",
+            PretrainObjective::Rtd => "Replaced-token detection",
+        };
         let files = write_report(run_dir, title, &outcome.report, &outcome.baselines)?;
         outcome.files = Some(files);
     }
@@ -175,6 +185,8 @@ fn check_same_beginning(job: &PretrainJob, run_dir: &Path) -> Result<(), Pretrai
     let begun = PretrainJob::open(&path)?;
     let setting = if job.init != begun.init {
         "init"
+    } else if job.init_generator != begun.init_generator {
+        "init_generator"
     } else if job.corpus != begun.corpus {
         "corpus"
     } else if job.tokenizer != begun.tokenizer {

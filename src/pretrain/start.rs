@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use deberta_model::checkpoint::{LoadOptions, load_masked_lm_with, masked_lm_config};
+use deberta_model::checkpoint::{LoadOptions, LoadReport, load_masked_lm_with, masked_lm_config};
 use deberta_model::config::AbsolutePositions;
+use deberta_model::hf_config::RtdPart;
 use deberta_model::{DebertaAutodiffBackend, DebertaConfig, DebertaForMaskedLm};
+use deberta_train::run::PretrainObjective;
 use serde_json::Value;
 
 use super::{PretrainError, PretrainJob, Progress};
 use crate::hub::{self, DownloadProgress, HubOptions};
 
 /// The head for masked tokens, which an encoder or a fine-tuned model lacks.
-const HEAD: &str = "lm_predictions.";
+pub(super) const HEAD: &str = "lm_predictions.";
 
 /// Settings of the network that leave its weights as they are.
 const FREE: [&str; 2] = ["hidden_dropout_prob", "attention_probs_dropout_prob"];
@@ -30,12 +32,18 @@ pub(super) fn config_of(dir: &Path) -> Result<DebertaConfig, PretrainError> {
     Ok(masked_lm_config(dir, &LoadOptions::new())?)
 }
 
+/// The generator of a checkpoint.
+pub(super) fn generator_config_of(dir: &Path) -> Result<DebertaConfig, PretrainError> {
+    Ok(masked_lm_config(dir, &generator_part())?)
+}
+
+/// Of a folder with two networks, the generator; of any other, what is there.
+pub(super) fn generator_part() -> LoadOptions {
+    LoadOptions::new().part(RtdPart::Generator)
+}
+
 /// Checks that tokenizer and examples fit the network of the checkpoint that the job goes on from.
 pub(super) fn check(job: &PretrainJob, tokens: usize) -> Result<(), PretrainError> {
-    let Some(model) = &job.init else {
-        return Ok(());
-    };
-    let network = &job.train.model;
     let setting = |setting: &str, found: String, expected: String| {
         Err(PretrainError::Setting {
             setting: setting.into(),
@@ -43,6 +51,17 @@ pub(super) fn check(job: &PretrainJob, tokens: usize) -> Result<(), PretrainErro
             expected,
         })
     };
+    let is_rtd = job.train.objective == PretrainObjective::Rtd;
+    if let Some(generator) = &job.init_generator
+        && !(is_rtd && job.init.is_some())
+    {
+        let expected = "nothing without `init` and the objective `rtd`".to_owned();
+        return setting("init_generator", generator.clone(), expected);
+    }
+    let Some(model) = &job.init else {
+        return Ok(());
+    };
+    let network = &job.train.model;
     if let Some(path) = &job.tokenizer.path {
         let expected = format!("nothing, as {model} has a tokenizer of its own");
         return setting("tokenizer.path", path.display().to_string(), expected);
@@ -80,24 +99,34 @@ pub(super) fn network<B: DebertaAutodiffBackend>(
         .seed(job.train.run.seed);
     let loaded = load_masked_lm_with::<B>(&dir, &options, device)?;
     check_same_network(model, &job.train.model, &loaded.config)?;
-    if !loaded.report.fresh.is_empty() {
-        progress.note(&format!(
-            "{model} has no masked-language-model head: {} start from random weights",
-            loaded.report.fresh.join(", ")
-        ));
-    }
-    if !loaded.report.left_aside.is_empty() {
-        progress.note(&format!(
-            "{model}: {} are of no use here and left aside",
-            loaded.report.left_aside.join(", ")
-        ));
-    }
+    note_differences(model, "masked-language-model", &loaded.report, progress);
     // Dropout is that of the job; everything else is the same network.
     Ok(fresh.load_record(loaded.model.into_record()))
 }
 
+/// Says what was not in a checkpoint, and what was not used of it.
+pub(super) fn note_differences(
+    model: &str,
+    head: &str,
+    report: &LoadReport,
+    progress: &mut dyn Progress,
+) {
+    if !report.fresh.is_empty() {
+        progress.note(&format!(
+            "{model} has no {head} head: {} start from random weights",
+            report.fresh.join(", ")
+        ));
+    }
+    if !report.left_aside.is_empty() {
+        progress.note(&format!(
+            "{model}: {} are of no use here and left aside",
+            report.left_aside.join(", ")
+        ));
+    }
+}
+
 /// The job may only change what does not concern the weights.
-fn check_same_network(
+pub(super) fn check_same_network(
     model: &str,
     job: &DebertaConfig,
     checkpoint: &DebertaConfig,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod continued;
+mod replaced_tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};

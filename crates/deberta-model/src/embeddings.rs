@@ -1,6 +1,6 @@
 //! Word, token-type and absolute-position embeddings.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, Linear};
 use burn::tensor::{Bool, Int, Tensor, backend::Backend};
 
@@ -52,6 +52,27 @@ impl<B: Backend> DebertaEmbeddings<B> {
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
             epsilon: config.layer_norm_eps,
             add_positions: config.absolute_positions == AbsolutePositions::Input,
+        }
+    }
+
+    /// The table of absolute positions `[max_position_embeddings, embedding]`, wherever it is read;
+    /// `None` if there is none.
+    pub fn position_table(&self) -> Option<Tensor<B, 2>> {
+        Some(self.position_embeddings.as_ref()?.weight.val())
+    }
+
+    /// The same embeddings with these tables as new parameters.
+    ///
+    /// - `words`: `[vocab, embedding]`
+    /// - `positions`: `[max_position_embeddings, embedding]`
+    pub fn with_tables(self, words: Tensor<B, 2>, positions: Option<Tensor<B, 2>>) -> Self {
+        let table = |weight: Tensor<B, 2>| Embedding {
+            weight: Param::from_tensor(weight.detach()),
+        };
+        Self {
+            word_embeddings: table(words),
+            position_embeddings: positions.map(table),
+            ..self
         }
     }
 }

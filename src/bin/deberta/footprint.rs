@@ -1,5 +1,8 @@
 //! What a network of a size takes in memory, apart from what its batches take.
 
+use deberta::model::DebertaConfig;
+use deberta::train::objective::RtdConfig;
+
 /// Bytes of a parameter in f32, and of each of its gradient and two moments.
 const FULL: u64 = 4;
 /// Bytes of a parameter in bf16 or f16.
@@ -13,6 +16,21 @@ pub(crate) struct Footprint {
 }
 
 impl Footprint {
+    /// A network.
+    pub(crate) fn new(config: &DebertaConfig) -> Self {
+        Self {
+            parameters: config.num_parameters() as u64,
+        }
+    }
+
+    /// A discriminator with its generator, each with embeddings of its own: `E_Δ` is as large.
+    pub(crate) fn with_generator(config: &DebertaConfig) -> Self {
+        let generator = RtdConfig::default().generator(config);
+        Self {
+            parameters: Self::new(config).parameters + Self::new(&generator).parameters,
+        }
+    }
+
     /// Answering in f32.
     pub(crate) fn full(self) -> u64 {
         FULL * self.parameters
@@ -63,15 +81,24 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/scaling.md");
         let page = std::fs::read_to_string(page).unwrap();
         for name in presets::NAMES {
-            let parameters = presets::by_name(name).unwrap().num_parameters() as u64;
-            let network = Footprint { parameters };
+            let network = Footprint::new(&presets::by_name(name).unwrap());
             let row = format!(
                 "| `{name}` | {:.0} M | {} | {} | {} | {} |",
-                parameters as f64 / 1e6,
+                network.parameters as f64 / 1e6,
                 gigabytes(network.half()),
                 gigabytes(network.full()),
                 gigabytes(network.training()),
                 gigabytes(network.mixed_training()),
+            );
+            assert!(page.contains(&row), "docs/scaling.md lacks\n{row}");
+        }
+        for name in presets::NAMES.iter().filter(|it| it.contains("v3")) {
+            let networks = Footprint::with_generator(&presets::by_name(name).unwrap());
+            let row = format!(
+                "| `{name}` | {:.0} M | {} | {} |",
+                networks.parameters as f64 / 1e6,
+                gigabytes(networks.training()),
+                gigabytes(networks.mixed_training()),
             );
             assert!(page.contains(&row), "docs/scaling.md lacks\n{row}");
         }

@@ -147,8 +147,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn print_footprint(config: &DebertaConfig) -> Result<()> {
     config.validate()?;
-    let parameters = config.num_parameters() as u64;
-    let network = Footprint { parameters };
+    let network = Footprint::new(config);
+    let networks = Footprint::with_generator(config);
+    let parameters = network.parameters;
     writeln!(stdout(), "{parameters} parameters in the encoder")?;
     for (what, bytes) in [
         ("to answer in bf16 or f16", network.half()),
@@ -157,6 +158,11 @@ fn print_footprint(config: &DebertaConfig) -> Result<()> {
         (
             "to train with computation in bf16",
             network.mixed_training(),
+        ),
+        ("to train in f32 with a generator", networks.training()),
+        (
+            "to train with a generator and computation in bf16",
+            networks.mixed_training(),
         ),
     ] {
         writeln!(stdout(), "{:>7} GB {what}", gigabytes(bytes))?;

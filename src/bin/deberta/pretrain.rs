@@ -9,6 +9,8 @@ use deberta::data::corpus::synthetic::{ProbeKind, SyntheticConfig, SyntheticLang
 use deberta::data::tokenizer::Tokenize;
 use deberta::pipeline::FillMask;
 use deberta::pretrain::{self, PretrainJob, PretrainOutcome};
+use deberta::train::objective::Detection;
+use deberta::train::run::PretrainObjective;
 
 use crate::compute_type::ComputeType;
 use crate::stdout::stdout;
@@ -29,6 +31,13 @@ pub(crate) struct Args {
     /// Go on training this checkpoint, a folder or a model on the Hub, with its tokenizer
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["tokenizer", "size", "resume"])]
     init: Option<String>,
+    /// What to learn: to restore masked tokens (mlm), or to tell replaced tokens from original ones
+    /// (rtd, as DeBERTaV3)
+    #[arg(long, value_name = "OBJECTIVE")]
+    objective: Option<Objective>,
+    /// With --init and --objective rtd: the generator to go on training; by default a fresh one
+    #[arg(long, value_name = "MODEL", requires = "init")]
+    init_generator: Option<String>,
     /// spm.model, tokenizer.json, or a folder; trained on the corpus by default
     #[arg(long)]
     tokenizer: Option<PathBuf>,
@@ -65,9 +74,17 @@ pub(crate) struct Args {
     fill: Vec<String>,
 }
 
+/// An objective, as it is spelt on the command line.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Objective {
+    Mlm,
+    Rtd,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   deberta pretrain --size nano --steps 200
+  deberta pretrain --objective rtd --out runs/rtd
   deberta pretrain --corpus texts/ --tokenizer spm.model --size mini --out runs/mine
   deberta pretrain --corpus texts/ --init microsoft/deberta-v3-small --out runs/domain
   deberta pretrain --out runs/mine --resume";
@@ -85,7 +102,11 @@ pub(crate) fn run(args: &Args, program: &str) -> anyhow::Result<()> {
         &mut Watcher::default(),
     )?;
     summarise(&outcome, &args.out, program)?;
-    if let Some(model_dir) = &outcome.model_dir {
+    if let Some(model_dir) = outcome
+        .generator_dir
+        .as_ref()
+        .or(outcome.model_dir.as_ref())
+    {
         let fill = FillMask::<DefaultBackend>::open(model_dir, &device)
             .context("the model that was just saved does not load")?;
         let texts = if args.fill.is_empty() && job.corpus.paths.is_empty() {
@@ -98,14 +119,14 @@ pub(crate) fn run(args: &Args, program: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Settings from the file or the run to resume, then from the flags.
-fn job(args: &Args) -> anyhow::Result<PretrainJob> {
+/// The job that the flags start from: that of a file, of the run to resume or of a checkpoint.
+fn beginning(args: &Args) -> anyhow::Result<PretrainJob> {
     let begun = if args.resume {
         PretrainJob::of_run(&args.out)?
     } else {
         None
     };
-    let mut job = match (&args.config, begun, &args.init, &args.size) {
+    Ok(match (&args.config, begun, &args.init, &args.size) {
         (Some(path), _, None, _) => PretrainJob::open(path)?,
         (Some(path), _, Some(model), _) => {
             PretrainJob::open(path)?.starting_from(model, &mut Watcher::default())?
@@ -136,7 +157,21 @@ fn job(args: &Args) -> anyhow::Result<PretrainJob> {
             let size = size.as_deref().unwrap_or("nano");
             PretrainJob::on_corpus(args.corpus.clone(), size)?
         }
-    };
+    })
+}
+
+/// The job that the flags ask for.
+fn job(args: &Args) -> anyhow::Result<PretrainJob> {
+    let mut job = beginning(args)?;
+    if let Some(objective) = args.objective {
+        job = job.with_objective(match objective {
+            Objective::Mlm => PretrainObjective::Mlm,
+            Objective::Rtd => PretrainObjective::Rtd,
+        });
+    }
+    if let Some(model) = &args.init_generator {
+        job = job.with_generator(model, &mut Watcher::default())?;
+    }
     if !args.corpus.is_empty() {
         job.corpus.paths = args.corpus.clone();
     }
@@ -175,6 +210,27 @@ fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) -> anyhow::Re
         100.0 * report.data_wait.as_secs_f64() / report.training_time.as_secs_f64(),
         outcome.preparation.as_secs_f64(),
     )?;
+    summarise_held_out(&mut stdout, outcome)?;
+    writeln!(stdout, "\ncheckpoint: {}", report.checkpoint.display())?;
+    if let (Some(model), Some(files)) = (&outcome.model_dir, &outcome.files) {
+        writeln!(stdout, "model:      {}", model.display())?;
+        if let Some(generator) = &outcome.generator_dir {
+            writeln!(stdout, "generator:  {}", generator.display())?;
+        }
+        writeln!(stdout, "curve:      {}", files.picture.display())?;
+        writeln!(stdout, "report:     {}", files.text.display())?;
+    }
+    writeln!(
+        stdout,
+        "resume:     {program} --out {} --resume",
+        out.display()
+    )?;
+    Ok(())
+}
+
+/// Held-out masked tokens, beside predictors that count n-grams.
+fn summarise_held_out(stdout: &mut impl Write, outcome: &PretrainOutcome) -> anyhow::Result<()> {
+    let report = &outcome.report;
     writeln!(
         stdout,
         "\n{:24} {:>10} {:>12}",
@@ -190,29 +246,54 @@ fn summarise(outcome: &PretrainOutcome, out: &Path, program: &str) -> anyhow::Re
         )?;
     }
     match &report.evaluation {
-        Some(model) => writeln!(
-            stdout,
-            "{:24} {:>9.1}% {:>12.1}",
-            "this DeBERTa",
-            100.0 * model.accuracy(),
-            model.perplexity()
-        )?,
+        Some(model) => {
+            let name = match model.detection.tokens {
+                0 => "this DeBERTa",
+                _ => "this generator",
+            };
+            writeln!(
+                stdout,
+                "{name:24} {:>9.1}% {:>12.1}",
+                100.0 * model.accuracy(),
+                model.perplexity()
+            )?;
+            if model.detection.tokens > 0 {
+                summarise_detection(stdout, &model.detection)?;
+            }
+        }
         None => writeln!(
             stdout,
             "stopped at step {}: continue with --resume",
             report.state.step
         )?,
     }
-    writeln!(stdout, "\ncheckpoint: {}", report.checkpoint.display())?;
-    if let (Some(model), Some(files)) = (&outcome.model_dir, &outcome.files) {
-        writeln!(stdout, "model:      {}", model.display())?;
-        writeln!(stdout, "curve:      {}", files.picture.display())?;
-        writeln!(stdout, "report:     {}", files.text.display())?;
-    }
+    Ok(())
+}
+
+/// The discriminator beside one that takes every token for original.
+fn summarise_detection(stdout: &mut impl Write, detection: &Detection) -> anyhow::Result<()> {
     writeln!(
         stdout,
-        "resume:     {program} --out {} --resume",
-        out.display()
+        "\n{:24} {:>10} {:>12} {:>10} {:>8}",
+        "held-out tokens", "accuracy", "loss (nats)", "precision", "recall"
+    )?;
+    writeln!(
+        stdout,
+        "{:24} {:>9.2}% {:>12.4} {:>10} {:>7.1}%",
+        "always \"original\"",
+        100.0 * detection.majority_accuracy(),
+        detection.majority_loss_nats(),
+        "",
+        0.0,
+    )?;
+    writeln!(
+        stdout,
+        "{:24} {:>9.2}% {:>12.4} {:>9.1}% {:>7.1}%",
+        "this discriminator",
+        100.0 * detection.accuracy(),
+        detection.loss_nats(),
+        100.0 * detection.precision(),
+        100.0 * detection.recall(),
     )?;
     Ok(())
 }

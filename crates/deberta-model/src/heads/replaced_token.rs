@@ -99,8 +99,18 @@ pub fn replaced_token_loss<B: DebertaBackend>(
     mask_pad: Tensor<B, 2, Bool>,
 ) -> Tensor<B, 1> {
     let real = mask_pad.clone().bool_not().int().sum().clamp_min(1);
-    let replaced = replaced.float().cast(logits.dtype());
-    let losses = binary_cross_entropy(logits, replaced);
+    let losses = replaced_token_losses(logits, replaced);
     let dtype = losses.dtype();
     losses.mask_fill(mask_pad, 0.0).sum() / real.float().cast(dtype)
+}
+
+/// Binary cross-entropy of each token in nats, in the shape of `logits`.
+///
+/// - `replaced`: `true` where the token is not the original one
+pub fn replaced_token_losses<B: DebertaBackend, const D: usize>(
+    logits: Tensor<B, D>,
+    replaced: Tensor<B, D, Bool>,
+) -> Tensor<B, D> {
+    let replaced = replaced.float().cast(logits.dtype());
+    binary_cross_entropy(logits, replaced)
 }

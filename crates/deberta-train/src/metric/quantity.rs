@@ -24,17 +24,41 @@ pub enum Quantity {
     TokensPerSecond,
     /// Norm of the gradients before clipping.
     GradientNorm,
+    /// Mean loss of a discriminator for a token, in nats.
+    DetectionLoss,
+    /// Share of tokens of which a discriminator is right.
+    DetectionAccuracy,
+    /// Share of replaced tokens among those taken for such.
+    DetectionPrecision,
+    /// Share of the replaced tokens that were noticed.
+    DetectionRecall,
+    /// Share of replaced tokens among all.
+    Replaced,
 }
 
 impl Quantity {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::Loss,
         Self::Penalty,
         Self::Accuracy,
         Self::Perplexity,
         Self::TokensPerSecond,
         Self::GradientNorm,
+        Self::DetectionLoss,
+        Self::DetectionAccuracy,
+        Self::DetectionPrecision,
+        Self::DetectionRecall,
+        Self::Replaced,
+    ];
+
+    /// What a discriminator adds to the numbers of its generator.
+    pub const DETECTION: [Self; 5] = [
+        Self::DetectionLoss,
+        Self::DetectionAccuracy,
+        Self::DetectionPrecision,
+        Self::DetectionRecall,
+        Self::Replaced,
     ];
 
     /// Name on the dashboard, and in lower case with underscores in the log.
@@ -46,7 +70,17 @@ impl Quantity {
             Self::Perplexity => "Perplexity",
             Self::TokensPerSecond => "Tokens Per Second",
             Self::GradientNorm => "Gradient Norm",
+            Self::DetectionLoss => "Detection Loss",
+            Self::DetectionAccuracy => "Detection Accuracy",
+            Self::DetectionPrecision => "Detection Precision",
+            Self::DetectionRecall => "Detection Recall",
+            Self::Replaced => "Replaced",
         }
+    }
+
+    /// Name in the log.
+    pub fn key(self) -> String {
+        self.name().to_lowercase().replace(' ', "_")
     }
 
     fn of(self, tally: &Tally) -> f64 {
@@ -57,11 +91,23 @@ impl Quantity {
             Self::Perplexity => tally.perplexity(),
             Self::TokensPerSecond => tally.tokens_per_second(),
             Self::GradientNorm => tally.grad_norm,
+            Self::DetectionLoss => tally.detection.loss_nats(),
+            Self::DetectionAccuracy => tally.detection.accuracy(),
+            Self::DetectionPrecision => tally.detection.precision(),
+            Self::DetectionRecall => tally.detection.recall(),
+            Self::Replaced => 1.0 - tally.detection.majority_accuracy(),
         }
     }
 
     fn higher_is_better(self) -> bool {
-        matches!(self, Self::Accuracy | Self::TokensPerSecond)
+        matches!(
+            self,
+            Self::Accuracy
+                | Self::TokensPerSecond
+                | Self::DetectionAccuracy
+                | Self::DetectionPrecision
+                | Self::DetectionRecall
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use burn::train::TrainOutput;
 
 use deberta_model::{DebertaAutodiffBackend, Tape};
 
+use super::sums::DetectionSums;
 use super::{Step, StepSums};
 
 /// Adds up gradients and sums over the micro-batches of a step.
@@ -79,6 +80,10 @@ impl<B: AutodiffBackend> StepSums<B> {
             penalty_sum: self.penalty_sum.inner(),
             correct: self.correct.inner(),
             grad_norm: self.grad_norm.inner(),
+            detection: self.detection.map(|it| DetectionSums {
+                loss_sum: it.loss_sum.inner(),
+                counts: it.counts.inner(),
+            }),
             host: self.host,
             scores: self.scores,
         }

@@ -131,12 +131,13 @@ impl<B: DebertaAutodiffBackend> Objective<B> for MlmObjective<B> {
     type Evaluation = StepSums<B::InnerBackend>;
 }
 
-fn masked_tokens(batch: &MlmBatch) -> usize {
+/// Tokens to predict in a batch.
+pub(super) fn masked_tokens(batch: &MlmBatch) -> usize {
     batch.labels.iter().map(Vec::len).sum()
 }
 
 /// Copies a batch to the device.
-fn input<B: Backend>(
+pub(super) fn input<B: Backend>(
     batch: &MlmBatch,
     tape: Option<&Tape<B>>,
     device: &B::Device,

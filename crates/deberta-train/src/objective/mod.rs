@@ -4,6 +4,7 @@ mod accumulate;
 mod batch;
 mod mlm;
 mod precision;
+mod rtd;
 mod sift;
 mod sums;
 mod tally;
@@ -12,9 +13,11 @@ mod task;
 pub use batch::MlmBatch;
 pub use mlm::{MlmObjective, MlmStep};
 pub use precision::Precision;
+pub use rtd::{Discriminator, EmbeddingSharing, RtdConfig, RtdNetworks, RtdObjective};
 pub use sift::{Ascent, Ball, BallNorm, Divergence, Perturbed, SiftConfig};
 pub use sums::StepSums;
-pub use tally::{Reading, Scores, Tally};
+pub(crate) use tally::entropy_nats;
+pub use tally::{Detection, Reading, Scores, Tally};
 pub use task::{
     ExampleLogits, LossConfig, Rows, Targets, TaskBatch, TaskEvaluation, TaskNetwork,
     TaskObjective, TaskSettings, TrainableNetwork,

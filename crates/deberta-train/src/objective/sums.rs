@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Int, Tensor, TensorData, Transaction, backend::Backend};
 use burn::train::metric::ItemLazy;
 
-use super::{EvaluationOutput, ExampleLogits, Reading, Scores, Tally};
+use super::{Detection, EvaluationOutput, ExampleLogits, Reading, Scores, Tally};
 
 /// What a step or an evaluation has summed up so far, still on the device.
 #[derive(Debug, Clone)]
@@ -16,10 +16,30 @@ pub struct StepSums<B: Backend> {
     pub(super) correct: Tensor<B, 1, Int>,
     /// Mean norm of the gradients, `[1]`.
     pub(super) grad_norm: Tensor<B, 1>,
+    /// What a discriminator said.
+    pub(super) detection: Option<DetectionSums<B>>,
     /// What is known on the host.
     pub(super) host: Tally,
     /// Metrics of an evaluation.
     pub(super) scores: Scores,
+}
+
+/// Sums over the tokens that a discriminator has seen, on the device.
+#[derive(Debug, Clone)]
+pub(super) struct DetectionSums<B: Backend> {
+    /// Losses of all tokens, `[1]`.
+    pub(super) loss_sum: Tensor<B, 1>,
+    /// Replaced tokens, tokens taken for such, and tokens that are both, `[3]`.
+    pub(super) counts: Tensor<B, 1, Int>,
+}
+
+impl<B: Backend> DetectionSums<B> {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            loss_sum: self.loss_sum + later.loss_sum,
+            counts: self.counts + later.counts,
+        }
+    }
 }
 
 impl<B: Backend> StepSums<B> {
@@ -31,6 +51,7 @@ impl<B: Backend> StepSums<B> {
             penalty_sum: zero(),
             correct: Tensor::zeros([1], device),
             grad_norm: zero(),
+            detection: None,
             host: Tally::default(),
             scores: Scores::new(),
         }
@@ -43,6 +64,10 @@ impl<B: Backend> StepSums<B> {
             penalty_sum: self.penalty_sum + later.penalty_sum,
             correct: self.correct + later.correct,
             grad_norm: later.grad_norm,
+            detection: match (self.detection, later.detection) {
+                (Some(sums), Some(later)) => Some(sums.merge(later)),
+                (sums, later) => sums.or(later),
+            },
             host: self.host.merge(later.host),
             scores: later.scores,
         }
@@ -64,22 +89,35 @@ impl<B: Backend> ItemLazy for StepSums<B> {
 
     /// Reads all sums in one transfer.
     fn sync(self) -> Reading {
-        let data = Transaction::default()
+        let mut transaction = Transaction::default()
             .register(self.loss_sum)
             .register(self.penalty_sum)
             .register(self.correct)
-            .register(self.grad_norm)
-            .execute();
-        let first = |data: &TensorData| data.iter::<f64>().next();
-        let mut values = data.iter().map(|data| first(data).unwrap_or(f64::NAN));
+            .register(self.grad_norm);
+        let detects = self.detection.is_some();
+        if let Some(sums) = self.detection {
+            transaction = transaction.register(sums.loss_sum).register(sums.counts);
+        }
+        let data = transaction.execute();
+        let all = |data: &TensorData| data.iter::<f64>().collect::<Vec<_>>();
+        let mut values = data.iter().flat_map(all);
         let mut value = || values.next().unwrap_or(f64::NAN);
-        let tally = Tally {
+        let mut tally = Tally {
             loss_sum: value(),
             penalty_sum: value(),
             correct: value() as usize,
             grad_norm: value(),
             ..self.host
         };
+        if detects {
+            tally.detection = Detection {
+                loss_sum: value(),
+                replaced: value() as usize,
+                flagged: value() as usize,
+                hits: value() as usize,
+                ..tally.detection
+            };
+        }
         Reading {
             tally,
             scores: self.scores,

@@ -4,6 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Baseline;
+use crate::metric::Quantity;
+use crate::objective::entropy_nats;
 use crate::run::{MetricsLine, TrainError};
 
 const SIZE: (u32, u32) = (900, 560);
@@ -50,26 +52,65 @@ pub fn learning_curve(lines: &[MetricsLine], baselines: &[Baseline]) -> Result<S
 /// [`TrainError::Picture`] if it was never logged.
 pub fn score_curve(lines: &[MetricsLine], name: &str) -> Result<String, TrainError> {
     let points = series(lines, "valid", name);
-    let picture_error = |message: String| TrainError::Picture { message };
     if points.is_empty() {
-        return Err(picture_error(format!("`{name}` was not logged")));
+        return Err(not_logged(name));
     }
+    scores(name, &[("held out", VALID_COLOR, points)])
+}
+
+/// Draws the loss of a discriminator over the steps of its evaluations as an SVG picture, beside the
+/// loss of giving every token the share of replaced ones, which depends on the generator.
+///
+/// # Errors
+///
+/// [`TrainError::Picture`] if it was never logged.
+pub fn detection_curve(lines: &[MetricsLine]) -> Result<String, TrainError> {
+    let name = Quantity::DetectionLoss.key();
+    let losses = series(lines, "valid", &name);
+    if losses.is_empty() {
+        return Err(not_logged(&name));
+    }
+    let shares = series(lines, "valid", &Quantity::Replaced.key());
+    let shares = shares.into_iter();
+    let majority = shares.map(|(step, share)| (step, entropy_nats(share)));
+    let curves = [
+        ("discriminator", VALID_COLOR, losses),
+        (
+            "share of replaced tokens",
+            BASELINE_COLOR,
+            majority.collect(),
+        ),
+    ];
+    scores("loss in nats", &curves)
+}
+
+fn not_logged(name: &str) -> TrainError {
+    TrainError::Picture {
+        message: format!("`{name}` was not logged"),
+    }
+}
+
+/// A curve with its name.
+type Curve<'a> = (&'a str, RGBColor, Vec<(f64, f64)>);
+
+fn scores(name: &str, curves: &[Curve<'_>]) -> Result<String, TrainError> {
     let mut picture = String::new();
-    draw_scores(
-        SVGBackend::with_string(&mut picture, SCORES_SIZE),
-        points,
-        name,
-    )
-    .map_err(|error| picture_error(error.to_string()))?;
+    let backend = SVGBackend::with_string(&mut picture, SCORES_SIZE);
+    let drawn = draw_scores(backend, name, curves);
+    drawn.map_err(|error| TrainError::Picture {
+        message: error.to_string(),
+    })?;
     Ok(picture)
 }
 
-fn draw_scores<B: DrawingBackend>(backend: B, points: Vec<(f64, f64)>, name: &str) -> Drawn<B> {
+/// One curve needs no legend.
+fn draw_scores<B: DrawingBackend>(backend: B, name: &str, curves: &[Curve<'_>]) -> Drawn<B> {
     let area = backend.into_drawing_area();
     area.fill(&WHITE)?;
-    let (low, high) = bounds(points.iter().map(|(_, score)| *score));
+    let points = || curves.iter().flat_map(|(_, _, points)| points);
+    let (low, high) = bounds(points().map(|(_, score)| *score));
     let margin = 0.1 * (high - low).max(0.01);
-    let last = points.iter().map(|(step, _)| *step).fold(1.0, f64::max);
+    let last = points().map(|(step, _)| *step).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(&area)
         .margin(14)
         .x_label_area_size(34)
@@ -82,8 +123,22 @@ fn draw_scores<B: DrawingBackend>(backend: B, points: Vec<(f64, f64)>, name: &st
         .x_desc("step")
         .y_desc(name)
         .draw()?;
-    let line = LineSeries::new(points, VALID_COLOR.stroke_width(2)).point_size(3);
-    chart.draw_series(line)?;
+    for (name, color, points) in curves {
+        let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3);
+        let drawn = chart.draw_series(line)?;
+        if curves.len() > 1 {
+            drawn.label(*name).legend(|it| legend(it, *color));
+        }
+    }
+    if curves.len() > 1 {
+        let mut labels = chart.configure_series_labels();
+        labels
+            .position(SeriesLabelPosition::UpperRight)
+            .border_style(BASELINE_COLOR)
+            .background_style(WHITE)
+            .label_font(FONT)
+            .draw()?;
+    }
     area.present()
 }
 
@@ -271,6 +326,19 @@ mod tests {
         assert_eq!(picture.matches("<circle").count(), 2);
         let error = score_curve(&lines, "f1").unwrap_err().to_string();
         assert_eq!(error, "cannot draw the learning curve: `f1` was not logged");
+    }
+
+    #[test]
+    fn a_discriminator_is_drawn_beside_what_it_has_to_beat() {
+        let mut lines = vec![line(50, "valid", 5.6), line(100, "valid", 4.2)];
+        for (line, loss) in lines.iter_mut().zip([0.4, 0.2]) {
+            line.values.insert("detection_loss".to_owned(), loss);
+            line.values.insert("replaced".to_owned(), 0.1);
+        }
+        let picture = detection_curve(&lines).unwrap();
+        assert!(picture.contains("discriminator") && picture.contains("share of replaced"));
+        assert_eq!(picture.matches("<circle").count(), 4);
+        assert!(detection_curve(&lines[..0]).is_err());
     }
 
     #[test]

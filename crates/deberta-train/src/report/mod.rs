@@ -5,7 +5,7 @@ mod curve;
 mod text;
 
 pub use confusion::confusion_matrix;
-pub use curve::{learning_curve, score_curve};
+pub use curve::{detection_curve, learning_curve, score_curve};
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use crate::run::{RunReport, TrainError, read_metrics};
 
 /// Name of the picture inside a run folder.
 const PICTURE: &str = "curve.svg";
+
+/// Name of the picture of a discriminator inside a run folder.
+const DETECTION_PICTURE: &str = "detection.svg";
 
 /// Name of the text inside a run folder.
 const TEXT: &str = "report.md";
@@ -36,9 +39,12 @@ pub struct ReportFiles {
     pub text: PathBuf,
     /// The learning curve.
     pub picture: PathBuf,
+    /// The learning curve of a discriminator, if there is one.
+    pub detection: Option<PathBuf>,
 }
 
-/// Writes `report.md` and `curve.svg` into a run folder.
+/// Writes `report.md` and `curve.svg` into a run folder, and `detection.svg` if there is a
+/// discriminator.
 ///
 /// # Errors
 ///
@@ -50,10 +56,16 @@ pub fn write_report(
     baselines: &[Baseline],
 ) -> Result<ReportFiles, TrainError> {
     let lines = read_metrics(run_dir)?;
+    let detects = report.evaluation.is_some_and(|it| it.detection.tokens > 0);
     let files = ReportFiles {
         text: run_dir.join(TEXT),
         picture: run_dir.join(PICTURE),
+        detection: detects.then(|| run_dir.join(DETECTION_PICTURE)),
     };
+    if let Some(path) = &files.detection {
+        let picture = detection_curve(&lines)?;
+        write_atomic(path, picture.as_bytes()).map_err(TrainError::io(path))?;
+    }
     let picture = learning_curve(&lines, baselines)?;
     write_atomic(&files.picture, picture.as_bytes()).map_err(TrainError::io(&files.picture))?;
     let text = text::page(title, report, baselines, PICTURE);

@@ -1,6 +1,7 @@
 //! The report as Markdown.
 
-use super::Baseline;
+use super::{Baseline, DETECTION_PICTURE};
+use crate::objective::Detection;
 use crate::run::RunReport;
 
 /// Writes the page.
@@ -20,6 +21,10 @@ pub(super) fn page(
     }
     page += "\nMeasured on the masked tokens of the held-out examples.\n\n";
     page += &format!("![Learning curve]({picture})\n\n");
+    let detection = report.evaluation.map(|it| it.detection);
+    if let Some(detection) = detection.filter(|it| it.tokens > 0) {
+        page += &discriminator(&detection);
+    }
     page += &facts(report);
     page
 }
@@ -35,6 +40,26 @@ fn summary(report: &RunReport) -> String {
 fn row(name: &str, loss_nats: f64, accuracy: f64) -> String {
     let (perplexity, percent) = (loss_nats.exp(), 100.0 * accuracy);
     format!("| {name} | {loss_nats:.4} | {perplexity:.2} | {percent:.2} % |\n")
+}
+
+/// What stands beside the numbers above, which are then the generator's.
+fn discriminator(detection: &Detection) -> String {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    format!(
+        "The numbers above are those of the generator. Of all held-out tokens, {} are replaced:\n\n\
+         | | loss (nats) | accuracy | precision | recall |\n|---|--:|--:|--:|--:|\n\
+         | this discriminator | {:.4} | {} | {} | {} |\n\
+         | always `original` | {:.4} | {} | | 0.00 % |\n\n\
+         The loss of the second is that of giving every token the share of replaced ones.\n\n\
+         ![Learning curve of the discriminator]({DETECTION_PICTURE})\n\n",
+        percent(1.0 - detection.majority_accuracy()),
+        detection.loss_nats(),
+        percent(detection.accuracy()),
+        percent(detection.precision()),
+        percent(detection.recall()),
+        detection.majority_loss_nats(),
+        percent(detection.majority_accuracy()),
+    )
 }
 
 fn facts(report: &RunReport) -> String {
@@ -69,6 +94,20 @@ fn facts(report: &RunReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_discriminator_is_compared_with_always_saying_original() {
+        let text = discriminator(&Detection {
+            loss_sum: 20.0,
+            tokens: 100,
+            replaced: 10,
+            flagged: 8,
+            hits: 6,
+        });
+        assert!(text.contains("10.00 % are replaced"), "{text}");
+        assert!(text.contains("| this discriminator | 0.2000 | 94.00 % | 75.00 % | 60.00 % |"));
+        assert!(text.contains("| always `original` | 0.3251 | 90.00 % | | 0.00 % |"));
+    }
     use crate::checkpoint::{Best, TrainState};
     use crate::objective::{Scores, Tally};
     use std::time::Duration;

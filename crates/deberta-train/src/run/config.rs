@@ -5,7 +5,7 @@ use deberta_model::DebertaConfig;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::objective::Precision;
+use crate::objective::{Precision, RtdConfig};
 use crate::optim::AdamWConfig;
 use crate::schedule::ScheduleConfig;
 
@@ -13,8 +13,14 @@ use crate::schedule::ScheduleConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
-    /// The network.
+    /// The network; of two, the discriminator.
     pub model: DebertaConfig,
+    /// What it learns.
+    #[serde(default)]
+    pub objective: PretrainObjective,
+    /// Replaced-token detection, if that is the objective.
+    #[serde(default)]
+    pub rtd: RtdConfig,
     /// Which tokens are hidden.
     #[serde(default)]
     pub masking: MaskingConfig,
@@ -29,6 +35,17 @@ pub struct PretrainConfig {
     pub run: RunConfig,
 }
 
+/// What a network is pre-trained to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PretrainObjective {
+    /// Masked language modelling: to restore masked tokens.
+    #[default]
+    Mlm,
+    /// Replaced-token detection: to tell which tokens a generator has put in.
+    Rtd,
+}
+
 impl PretrainConfig {
     /// Checks what can be checked without data.
     ///
@@ -38,6 +55,14 @@ impl PretrainConfig {
     pub fn validate(&self) -> Result<(), TrainError> {
         self.model.validate()?;
         self.run.validate()?;
+        check_number("rtd.lambda", self.rtd.lambda, "a positive number", positive)?;
+        check_number(
+            "rtd.temperature",
+            self.rtd.temperature,
+            "a positive number",
+            positive,
+        )?;
+        self.rtd.generator(&self.model).validate()?;
         check_optimization(&self.optimizer, &self.schedule)
     }
 }
@@ -202,6 +227,8 @@ mod tests {
     fn config() -> PretrainConfig {
         PretrainConfig {
             model: DebertaConfig::v3(100, 32, 2, 2),
+            objective: PretrainObjective::Mlm,
+            rtd: RtdConfig::default(),
             masking: MaskingConfig::default(),
             optimizer: AdamWConfig::default(),
             schedule: ScheduleConfig::default(),
@@ -230,6 +257,14 @@ mod tests {
         check_refused(
             |it| it.schedule.peak_lr = f64::NAN,
             "`schedule.peak_lr` = NaN, expected a positive number",
+        );
+        check_refused(
+            |it| it.rtd.lambda = -1.0,
+            "`rtd.lambda` = -1, expected a positive number",
+        );
+        check_refused(
+            |it| it.rtd.temperature = 0.0,
+            "`rtd.temperature` = 0, expected a positive number",
         );
         check_refused(
             |it| it.model.hidden_size = 0,

@@ -12,6 +12,14 @@ use burn::train::renderer::{
 
 use crate::metric::Quantity;
 
+/// Numbers of a discriminator, and what they are called.
+const DETECTION: [(Quantity, &str); 4] = [
+    (Quantity::DetectionAccuracy, "accuracy"),
+    (Quantity::DetectionPrecision, "precision"),
+    (Quantity::DetectionRecall, "recall"),
+    (Quantity::Replaced, "replaced"),
+];
+
 /// Writes a line every few seconds, and one per evaluation.
 ///
 /// ```text
@@ -149,6 +157,14 @@ fn quality(values: &HashMap<String, f64>) -> String {
     }
     if let Some(perplexity) = value(Quantity::Perplexity) {
         line += &format!(" | perplexity {perplexity:.1}");
+    }
+    if let Some(loss) = value(Quantity::DetectionLoss) {
+        line += &format!(" | detection: loss {loss:.4}");
+    }
+    for (quantity, name) in DETECTION {
+        if let Some(share) = value(quantity) {
+            line += &format!(", {name} {:.1}%", 100.0 * share);
+        }
     }
     let is_known = |name: &str| {
         Quantity::ALL.iter().any(|it| it.name() == name)

@@ -19,7 +19,7 @@ mod step_loop;
 mod stop;
 mod window;
 
-pub use config::{PretrainConfig, RunConfig};
+pub use config::{PretrainConfig, PretrainObjective, RunConfig};
 pub use data::{ExampleId, ExampleSource, SourceError};
 pub use display::Display;
 pub use error::TrainError;
@@ -27,7 +27,10 @@ pub use finetune::{FinetuneConfig, FinetuneData, Finetuned, fine_tune, predict, 
 pub use launch::RunOptions;
 pub use lines::ProgressLines;
 pub use log::{MetricsLine, read_metrics};
-pub use pretrain::{PretrainData, Pretrained, pretrain, pretrain_from};
+pub use pretrain::{
+    PretrainData, Pretrained, RtdPretrained, pretrain, pretrain_from, pretrain_rtd,
+    pretrain_rtd_from,
+};
 pub use repeat::{CrossValidation, OutOfFold, SeedResult, SeedSummary, cross_validate};
 pub use scoring::{MetricsFn, TaskMetrics};
 pub use status::RunReport;

@@ -11,7 +11,14 @@ use super::TrainError;
 use crate::checkpoint::{Restored, TrainState};
 
 /// Parts of the configuration without which a checkpoint has no meaning, as JSON pointers.
-const FIXED: [&str; 4] = ["/model", "/head", "/masking", "/run/seed"];
+const FIXED: [&str; 6] = [
+    "/model",
+    "/objective",
+    "/rtd",
+    "/head",
+    "/masking",
+    "/run/seed",
+];
 
 /// Compares the configuration with that of the checkpoint in `path`.
 ///

@@ -386,7 +386,8 @@ where
 fn check_finite(step: usize, tally: &Tally) -> Result<(), TrainError> {
     let loss_nats = tally.loss_nats();
     // Without targets, or if all of them have weight 0, there is no loss: odd but harmless.
-    if !loss_nats.is_finite() && tally.weight > 0.0 {
+    let is_finite = loss_nats.is_finite() && tally.detection.loss_sum.is_finite();
+    if !is_finite && tally.weight > 0.0 {
         return Err(TrainError::Diverged { step, loss_nats });
     }
     // The loss of a step is finite yet if its gradients are not, and the parameters no longer are.

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use burn::train::Interrupter;
 use deberta_train::run::{
-    PretrainData, RunOptions, RunReport, TrainError, fine_tune, pretrain, stop_on_ctrl_c,
+    PretrainData, PretrainObjective, RunOptions, RunReport, TrainError, fine_tune, pretrain,
+    pretrain_rtd, stop_on_ctrl_c,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::task;
-use crate::toy::{Hook, Repeating, TestBackend, config, data, options, weights};
+use crate::toy::{Hook, PIECES, Repeating, TestBackend, config, data, options, weights};
 
 const ORDER: &str = "DEBERTA_TRAIN_CHILD";
 const AT_THE_BARRIER: &str = "the barrier is reached";
@@ -25,6 +26,7 @@ const AT_THE_BARRIER: &str = "the barrier is reached";
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Task {
     PreTrain,
+    ReplacedTokens,
     FineTune,
 }
 
@@ -179,6 +181,7 @@ fn run() {
     });
     let result = match orders.task {
         Task::PreTrain => pre_train(&orders, hook, &options),
+        Task::ReplacedTokens => replace_tokens(&orders, hook, &options),
         Task::FineTune => fine_tune_task(&orders, hook, &options),
     };
     let outcome = result.unwrap_or_else(|error| Outcome {
@@ -190,16 +193,34 @@ fn run() {
 }
 
 fn pre_train(orders: &Orders, hook: Hook, options: &RunOptions) -> Result<Outcome, TrainError> {
-    let mut train = Repeating::new(50);
-    train.hook = hook;
-    let data = PretrainData {
-        train: Arc::new(train),
-        ..data()
-    };
     let config = config(orders.steps);
+    let data = hooked(hook);
     let trained = pretrain::<TestBackend>(&config, &data, options, &Default::default())?;
     std::fs::write(orders.run_dir.join("weights"), weights(&trained.model)).unwrap();
     Ok(outcome(&trained.report))
+}
+
+fn replace_tokens(
+    orders: &Orders,
+    hook: Hook,
+    options: &RunOptions,
+) -> Result<Outcome, TrainError> {
+    let mut config = config(orders.steps);
+    config.objective = PretrainObjective::Rtd;
+    let (data, device) = (hooked(hook), Default::default());
+    let trained = pretrain_rtd::<TestBackend>(&config, &data, &PIECES, options, &device)?;
+    let weights = weights(&trained.networks);
+    std::fs::write(orders.run_dir.join("weights"), weights).unwrap();
+    Ok(outcome(&trained.report))
+}
+
+fn hooked(hook: Hook) -> PretrainData {
+    let mut train = Repeating::new(50);
+    train.hook = hook;
+    PretrainData {
+        train: Arc::new(train),
+        ..data()
+    }
 }
 
 fn fine_tune_task(

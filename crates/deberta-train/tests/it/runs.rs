@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use deberta_train::report::{Baseline, write_report};
 use deberta_train::run::{
-    MetricsLine, PretrainConfig, PretrainData, RunReport, TrainError, pretrain, read_metrics,
+    MetricsLine, PretrainConfig, PretrainData, PretrainObjective, RunReport, TrainError, pretrain,
+    pretrain_rtd, read_metrics,
 };
 
-use crate::toy::{Repeating, TestBackend, config, data, options};
+use crate::toy::{PIECES, Repeating, TestBackend, config, data, options};
 
 fn train(
     config: &PretrainConfig,
@@ -58,6 +59,60 @@ fn a_run_learns_and_says_so() {
     assert_eq!(last, evaluation.loss_nats());
     let best = losses.into_iter().fold(f64::MAX, f64::min);
     assert_eq!(report.state.best.unwrap().loss_nats, best);
+}
+
+#[test]
+fn a_discriminator_learns_what_its_generator_does_wrong() {
+    let run = tempfile::tempdir().unwrap();
+    let mut config = config(150);
+    config.objective = PretrainObjective::Rtd;
+    config.schedule.peak_lr = 3e-3;
+    config.model = config.model.without_dropout();
+    let options = options(run.path(), false);
+    let (data, device) = (data(), Default::default());
+    let trained = pretrain_rtd::<TestBackend>(&config, &data, &PIECES, &options, &device);
+    let report = trained.unwrap().report;
+
+    let lines = read_metrics(run.path()).unwrap();
+    let losses = column(&lines, "valid", |line| line.values["loss"]);
+    assert!(losses[14] < 0.8 * losses[0], "the generator: {losses:?}");
+    for name in ["detection_loss", "detection_accuracy", "replaced"] {
+        assert_eq!(column(&lines, "train", |line| line.values[name]).len(), 30);
+    }
+    let detection = report.evaluation.unwrap().detection;
+    assert_eq!(detection.tokens, 111);
+    assert!(detection.replaced > 5, "{detection:?}");
+    assert!(
+        detection.loss_nats() < detection.majority_loss_nats(),
+        "{detection:?}"
+    );
+    assert!(
+        detection.accuracy() > detection.majority_accuracy(),
+        "{detection:?}"
+    );
+    // A run of one objective is not continued with another.
+    config.objective = PretrainObjective::Mlm;
+    let error = train(&config, &data, run.path(), true).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.starts_with("`objective` is \"mlm\", but the run in"),
+        "{message}"
+    );
+}
+
+#[test]
+fn replacements_are_drawn_from_pieces_that_exist() {
+    let run = tempfile::tempdir().unwrap();
+    for (pieces, message) in [
+        (vec![], "`pieces` = nothing, expected ids of the word table"),
+        (vec![3, 19], "`pieces` = 19, expected ids of the word table"),
+    ] {
+        let (data, options) = (data(), options(run.path(), false));
+        let trained =
+            pretrain_rtd::<TestBackend>(&config(2), &data, &pieces, &options, &Default::default());
+        let error = trained.err().unwrap().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
 }
 
 /// A value of all lines of a split.

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use deberta_train::checkpoint::CheckpointStore;
+use deberta_train::run::read_metrics;
 
-use crate::child::{Orders, Outcome};
+use crate::child::{Orders, Outcome, Task};
 
 /// Weights of 20 steps in one process, which nothing disturbed.
 fn undisturbed() -> &'static [u8] {
@@ -74,6 +75,37 @@ fn a_killed_run_continues_bit_for_bit() {
     let run = tempfile::tempdir().unwrap();
     kill_after_step_10(run.path());
     check_resume(run.path(), 10);
+}
+
+/// Two networks, and tokens that are drawn at random: the log of its evaluations is the same, too.
+#[test]
+fn a_killed_run_of_replaced_token_detection_continues_bit_for_bit() {
+    let [whole, killed] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let orders = |run: &tempfile::TempDir| Orders {
+        task: Task::ReplacedTokens,
+        ..Orders::new(run.path())
+    };
+    assert!(orders(&whole).run().completed);
+    Orders {
+        barrier: Some(30),
+        ..orders(&killed)
+    }
+    .start()
+    .kill();
+    assert_eq!(steps(killed.path()), [10]);
+    let resumed = Orders {
+        resume: true,
+        ..orders(&killed)
+    };
+    let outcome = resumed.run();
+    assert_eq!((outcome.resumed_from, outcome.step), (Some(10), 20));
+    assert!(resumed.weights() == orders(&whole).weights());
+    let evaluations = |run: &tempfile::TempDir| {
+        let mut lines = read_metrics(run.path()).unwrap();
+        lines.retain(|line| line.split == "valid");
+        lines
+    };
+    assert_eq!(evaluations(&killed), evaluations(&whole));
 }
 
 #[test]

@@ -9,11 +9,11 @@ use burn::tensor::{Tensor, backend::Backend};
 use burn::train::Interrupter;
 use deberta_data::masking::MaskingConfig;
 use deberta_model::DebertaConfig;
-use deberta_train::objective::MlmBatch;
+use deberta_train::objective::{MlmBatch, RtdConfig};
 use deberta_train::optim::AdamWConfig;
 use deberta_train::run::{
-    Display, ExampleId, ExampleSource, PretrainConfig, PretrainData, RunConfig, RunOptions,
-    SourceError,
+    Display, ExampleId, ExampleSource, PretrainConfig, PretrainData, PretrainObjective, RunConfig,
+    RunOptions, SourceError,
 };
 use deberta_train::schedule::{Decay, ScheduleConfig};
 
@@ -22,6 +22,9 @@ pub(crate) type TestBackend = Autodiff<Flex>;
 const VOCAB: usize = 19;
 const SEQ_LEN: usize = 12;
 const MASK_ID: i32 = 2;
+
+/// Ids of the tokens of the language.
+pub(crate) const PIECES: [u32; 16] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
 
 /// Called before a batch is made of the examples that it is given.
 pub(crate) type Hook = Arc<dyn Fn(&[ExampleId]) -> Result<(), SourceError> + Send + Sync>;
@@ -82,6 +85,8 @@ impl ExampleSource<MlmBatch> for Repeating {
 pub(crate) fn config(steps: usize) -> PretrainConfig {
     PretrainConfig {
         model: DebertaConfig::v3(VOCAB, 16, 2, 2),
+        objective: PretrainObjective::Mlm,
+        rtd: RtdConfig::default(),
         masking: MaskingConfig::default(),
         optimizer: AdamWConfig::default(),
         schedule: ScheduleConfig {
