@@ -130,6 +130,7 @@ impl ClassWeights {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    watch::show_warnings(args.plain);
     let job = job(args)?;
     let options = watch::training(args.resume, args.plain, &args.out)?;
     let device = Default::default();
