@@ -64,9 +64,11 @@ pub struct Columns {
     /// The question about the context; for multiple choice it is put before each choice. Default:
     /// `question`, for multiple choice none
     pub question: Option<String>,
-    /// A column for each choice, or one with a JSON list. Default: `choices`
+    /// A column for each choice, or one with a list, which tables spell out as JSON. Default:
+    /// `choices`
     pub choices: Vec<String>,
-    /// Answers with `text` and `answer_start`, as in SQuAD. Default: `answers`
+    /// Answers with `text` and `answer_start`, as in SQuAD; tables spell them out as JSON, and a
+    /// blank cell is no answer. Default: `answers`
     pub answers: String,
     /// Words, as a JSON list or between white space. Default: `tokens`
     pub tokens: String,

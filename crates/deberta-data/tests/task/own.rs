@@ -166,3 +166,59 @@ fn an_unclosed_quotation_mark_does_not_fill_the_memory() {
     );
     assert!(examples.next().is_none());
 }
+
+#[test]
+fn a_cell_of_a_table_may_hold_a_list() {
+    let tokens = TaskSpec::new("tokens", TaskKind::TokenClassification);
+    let csv = "tokens,tags\n\"[\"\"New York\"\", \"\"is\"\"]\",\"[\"\"B-LOC\"\", \"\"O\"\"]\"\n";
+    let (task, examples) = own(tokens.clone(), "train.csv", csv).unwrap();
+    assert_eq!(task.labels(), ["O", "B-LOC"]);
+    let Example::Tokens(sentence) = &examples[0] else {
+        panic!("{examples:?}");
+    };
+    assert_eq!(sentence.words, ["New York", "is"]);
+    assert_eq!(sentence.tags, Some(vec![1, 0]));
+    // Words that only look like the beginning of a list.
+    let csv = "tokens,tags\n[ sic ],O O O\n";
+    let (_, examples) = own(tokens.clone(), "train.csv", csv).unwrap();
+    assert!(matches!(&examples[0], Example::Tokens(it) if it.words == ["[", "sic", "]"]));
+    let csv = "tokens,tags\n\"['New York', 'is']\",O O O\n";
+    let error = own(tokens, "train.csv", csv).unwrap_err().to_string();
+    let expected = "train.csv:2: field `tokens`: found `['New York', 'is']`, expected JSON, with \
+                    double quotation marks";
+    assert!(error.ends_with(expected), "{error}");
+
+    let sets = TaskSpec::new("sets", TaskKind::MultiLabel);
+    let tsv = "text\tlabel\na\t[\"x\", \"y|z\"]\nb\t[]\nc\tx\n";
+    let (task, examples) = own(sets.clone(), "train.tsv", tsv).unwrap();
+    assert_eq!(task.labels(), ["x", "y|z"]);
+    assert_eq!(
+        sequence(&examples[0]).target,
+        Some(Target::Labels(vec![0, 1]))
+    );
+    assert_eq!(sequence(&examples[1]).target, Some(Target::Labels(vec![])));
+    let error = own(sets, "train.tsv", "text\tlabel\na\t['x', 'y']\n").unwrap_err();
+    assert!(error.to_string().contains("expected JSON"), "{error}");
+
+    let choices = TaskSpec::new("choices", TaskKind::MultipleChoice);
+    let tsv = "context\tchoices\tlabel\nc\t[\"x\", \"y\"]\t1\n";
+    let (_, examples) = own(choices, "train.tsv", tsv).unwrap();
+    assert_eq!(choice(&examples[0]).choices, ["x", "y"]);
+}
+
+#[test]
+fn questions_may_stand_in_tables() {
+    let spec = TaskSpec::new("questions", TaskKind::QuestionAnswering);
+    let csv = "question,context,answers,is_impossible\n\
+               q,a b,\"{\"\"text\"\": [\"\"b\"\"], \"\"answer_start\"\": [2]}\",False\n\
+               q,a b,\"[{\"\"text\"\": \"\"a\"\", \"\"answer_start\"\": 0}]\",false\n\
+               q,a b,,True\n";
+    let (_, examples) = own(spec.clone(), "train.csv", csv).unwrap();
+    let answers = |at: usize| question(&examples[at]).answers.clone();
+    assert_eq!((answers(0)[0].start, &*answers(0)[0].text), (2, "b"));
+    assert_eq!((answers(1)[0].start, &*answers(1)[0].text), (0, "a"));
+    assert!(answers(2).is_empty() && question(&examples[2]).is_impossible);
+    let csv = "question,context,answers\nq,a b,b\n";
+    let error = own(spec, "train.csv", csv).unwrap_err().to_string();
+    assert!(error.ends_with("found `b`, expected a list"), "{error}");
+}
