@@ -226,7 +226,8 @@ pub struct TrainingSettings {
     /// Evaluations and checkpoints of a run, evenly spaced; `null` for `run.eval_every` and
     /// `run.save_every`. Default: 10
     pub evaluations: Option<usize>,
-    /// Metric that chooses the best checkpoint. Default: `null`, the main one of the task
+    /// Metric that chooses the best checkpoint, the largest value or the smallest error. Default:
+    /// `null`, the main one of the task
     pub best_by: Option<String>,
     /// Dropout probability before the output layer. Default: `null`, that of the encoder
     pub classifier_dropout: Option<f64>,
