@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod pretrain;
 
 mod run_options;
+mod sequence_length;
 mod settings;
 
 pub use deberta_data as data;

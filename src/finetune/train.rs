@@ -72,8 +72,10 @@ impl<'a> Training<'a> {
         progress: &mut dyn Progress,
     ) -> Result<Self, FinetuneError> {
         progress.stage(Stage::OpenModel);
-        let source = Source::open(&job.model.path, progress)?;
+        let mut source = Source::open(&job.model.path, progress)?;
         source.check_length(&job.text)?;
+        // What is saved is to be asked with sequences as long as those it learns from.
+        source.tokenizer.set_max_length(Some(job.text.max_length));
         progress.stage(Stage::Read);
         let data = TaskData::read(job, &source, progress)?;
         progress.stage(Stage::Encode);

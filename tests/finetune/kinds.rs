@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use deberta::backend::DefaultBackend;
 use deberta::data::task::Split;
 use deberta::finetune::{Files, FinetuneJob, Form};
+use deberta::pipeline::TextClassifier;
 use serde_json::Value;
 
 use crate::{Lab, reviews};
@@ -93,6 +95,11 @@ fn a_table_of_texts_is_classified() {
     );
     let picture = fs::read_to_string(lab.path("run/confusion.svg")).unwrap();
     assert!(picture.contains("yes") && picture.contains("<rect"));
+
+    // Pipelines cut where training did, which the network's 64 positions would not tell.
+    let model = lab.path("run/model");
+    let classifier = TextClassifier::<DefaultBackend>::open(&model, &Default::default()).unwrap();
+    assert_eq!(classifier.max_length(), 48);
 
     // Labels of the file are not needed, and the text may be alone.
     let unlabelled = lab.write("test.jsonl", "{\"text\": \"a bad film .\"}\n");
