@@ -201,7 +201,7 @@ fn choices(context: &Context<'_>, row: &Row) -> Result<Vec<String>, Problem> {
         [one] => {
             let value = row.fields.get(one).unwrap_or(&Value::Null);
             let value = spelled_out(one, value)?;
-            let items = list(one, Some(&value))?.iter();
+            let items = list(one, Some(&*value))?.iter();
             let items = items.map(|item| trimmed(one, item));
             items.collect::<Result<_, Problem>>()
         }

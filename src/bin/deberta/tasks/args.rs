@@ -45,9 +45,9 @@ pub(crate) struct TaskArgs {
     /// Column of their tags [default: tags]
     #[arg(long, value_name = "NAME", help_heading = "Your own files")]
     tags_column: Option<String>,
-    /// Labels in the order of the outputs; those of the training files by default
+    /// Labels in the order of the outputs [default: those of the training files, or of the model]
     #[arg(long, value_delimiter = ',', help_heading = "Your own files")]
-    labels: Vec<String>,
+    pub(crate) labels: Vec<String>,
     /// Character between columns [default: a comma in .csv, a tab elsewhere]
     #[arg(long, value_name = "CHAR", help_heading = "Your own files")]
     delimiter: Option<char>,
