@@ -222,3 +222,64 @@ fn questions_may_stand_in_tables() {
     let error = own(spec, "train.csv", csv).unwrap_err().to_string();
     assert!(error.ends_with("found `b`, expected a list"), "{error}");
 }
+
+#[test]
+fn a_json_file_may_be_lines_a_list_or_a_document() {
+    let spec = TaskSpec::new("reviews", TaskKind::Classification);
+    let rows = [
+        "{\"text\": \"Good\", \"label\": 1}",
+        "{\"text\": \"Bad\", \"label\": 0}",
+    ];
+    let expected = own(spec.clone(), "train.jsonl", &rows.join("\n"))
+        .unwrap()
+        .1;
+    assert_eq!(expected.len(), 2);
+    let lines = rows.join("\n") + "\n";
+    let list = format!("\u{feff}\n[{}\n,\n  {}\n]\n", rows[0], rows[1]);
+    for text in [&lines, &list] {
+        assert_eq!(own(spec.clone(), "train.json", text).unwrap().1, expected);
+    }
+    let fails = |text: &str| {
+        own(spec.clone(), "train.json", text)
+            .unwrap_err()
+            .to_string()
+    };
+    let good = rows[0];
+    for (text, expected) in [
+        (
+            format!("[\n{good},\n{{\"text\": \"\", \"label\": 1}}]"),
+            "json:3: field `text`: found nothing, expected a text",
+        ),
+        (
+            format!("[\n{good}\n{good}]"),
+            "json:3: found `{`, expected `,` or `]`",
+        ),
+        (
+            format!("[\n{good}"),
+            "json:2: found the end of the file, expected `,` or `]`",
+        ),
+        (format!("[\n{good},"), "json:2: the list has no end"),
+        ("[]".to_owned(), "train.json"),
+    ] {
+        let error = fails(&text);
+        assert!(error.ends_with(expected), "{error}");
+    }
+    let error = fails("{\n\"text\": \"Good\"}");
+    assert!(
+        error.contains("json:1:") && error.ends_with("expected a JSON object"),
+        "{error}"
+    );
+
+    let spec = TaskSpec::new("questions", TaskKind::QuestionAnswering);
+    let asked = "{\"question\": \"q\", \"context\": \"a b\", \"id\": \"1\", \"answers\": \
+                 [{\"text\": \"b\", \"answer_start\": 2}]}";
+    let (_, expected) = own(spec.clone(), "train.jsonl", asked).unwrap();
+    let document = format!(
+        "{{\"data\": [{{\"paragraphs\": [{{\"context\": \"a b\", \"qas\": [{asked}]}}]}}]}}"
+    );
+    let indented: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let indented = serde_json::to_string_pretty(&indented).unwrap();
+    for text in [asked, &format!("[{asked}]"), &document, &indented] {
+        assert_eq!(own(spec.clone(), "train.json", text).unwrap().1, expected);
+    }
+}
