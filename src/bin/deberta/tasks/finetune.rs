@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use deberta::backend::DefaultAutodiffBackend;
 use deberta::finetune::{self, FinetuneJob, FinetuneOutcome, SetOutcome};
 
@@ -168,6 +168,16 @@ fn job(args: &Args) -> Result<FinetuneJob> {
     for setting in &args.set {
         job = job.with_setting(setting)?;
     }
+    // The settings say of how many parts an update is made.
+    if let Some(batch_size) = args.batch_size {
+        let run = &mut job.train.run;
+        let parts = run.grad_accumulation.max(1);
+        ensure!(
+            batch_size > 0 && batch_size.is_multiple_of(parts),
+            "--batch-size is {batch_size}, expected a multiple of train.run.grad_accumulation, {parts}"
+        );
+        run.batch_size = batch_size / parts;
+    }
     Ok(job)
 }
 
@@ -229,9 +239,6 @@ fn apply_training(args: &Args, job: &mut FinetuneJob) {
     if let Some(lr) = args.lr {
         train.schedule.peak_lr = lr;
     }
-    if let Some(batch_size) = args.batch_size {
-        train.run.batch_size = (batch_size / train.run.grad_accumulation.max(1)).max(1);
-    }
 }
 
 fn summarise(outcome: &FinetuneOutcome, out: &Path) -> Result<()> {
@@ -286,4 +293,33 @@ fn print_table(stdout: &mut impl Write, set: &SetOutcome) -> Result<()> {
         writeln!(stdout, "{name:24} {majority:>10.4} {mean:>10.4}{deviation}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn job_of(flags: &[&str]) -> Result<FinetuneJob> {
+        let base = ["finetune", "--task", "classify", "--model", "m"];
+        job(&Cli::try_parse_from([&base[..], flags].concat())?.args)
+    }
+
+    #[test]
+    fn a_batch_is_all_sequences_of_an_update() {
+        let in_parts = ["--set", "train.run.grad_accumulation=8", "--batch-size"];
+        let with = |batch_size| job_of(&[&in_parts[..], &[batch_size]].concat());
+        assert_eq!(with("32").unwrap().train.run.batch_size, 4);
+        assert_eq!(
+            with("3").unwrap_err().to_string(),
+            "--batch-size is 3, expected a multiple of train.run.grad_accumulation, 8"
+        );
+    }
 }
