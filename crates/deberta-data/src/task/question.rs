@@ -32,7 +32,8 @@ pub(super) fn question(context: &Context<'_>, row: &Row) -> Result<Vec<Example>,
     let is_blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
     let mut answers = match row.get("answers") {
         Some((name, value)) if !is_blank(value) => {
-            answer_spans(name, &spelled_out(name, value)?, passage)?
+            let value = spelled_out(name, value)?;
+            answer_spans(name, &value, passage)?
         }
         _ => Vec::new(),
     };

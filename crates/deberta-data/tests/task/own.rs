@@ -147,6 +147,27 @@ fn descriptions_of_tasks_are_json_and_are_checked() {
 }
 
 #[test]
+fn empty_lines_of_a_table_are_no_rows() {
+    let spec = TaskSpec::new("reviews", TaskKind::Classification);
+    let text = "text\tlabel\n\na\tx\n\nb\ty\n\n\n";
+    let (_, examples) = own(spec.clone(), "train.tsv", text).unwrap();
+    assert_eq!(examples.len(), 2);
+    let error = own(spec, "train.tsv", "text\tlabel\n\na\tx\n\nb\n").unwrap_err();
+    assert!(
+        error.to_string().contains("train.tsv:5: found 1 columns"),
+        "{error}"
+    );
+    // With one column, an empty line is an empty text.
+    let files = Files::new(&[("test.tsv", "text\na\n\n")]);
+    let task = Task::custom(TaskSpec::new("texts", TaskKind::Regression)).unwrap();
+    let error = files.read(&task, Split::Test).unwrap_err().to_string();
+    assert!(
+        error.contains("test.tsv:3: field `text`: found nothing"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_unclosed_quotation_mark_does_not_fill_the_memory() {
     let files = Files::new(&[]);
     let text = format!("text,label\n\"open,{}\n", "x,1\n".repeat(100_000));
