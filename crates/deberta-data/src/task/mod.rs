@@ -67,6 +67,7 @@ mod lines;
 mod marked;
 mod pairs;
 mod question;
+mod ratings;
 mod reader;
 mod registry;
 mod row;
