@@ -20,7 +20,7 @@ use super::data::{ExampleSet, read_sets};
 use super::encode::Encoder;
 use super::model::{Source, has_labels, with_labels_of};
 use super::predicted::Predicted;
-use super::scoring::EncodedSet;
+use super::scoring::{EncodedSet, THRESHOLD};
 use super::{
     AnswerConfig, DataSettings, FinetuneError, Progress, Stage, TaskFile, TaskSettings,
     TextSettings,
@@ -42,6 +42,7 @@ pub struct Predictor<B: Backend> {
     task: Arc<Task>,
     network: Network<B>,
     batch_size: usize,
+    threshold: f64,
 }
 
 /// Which files to predict.
@@ -112,6 +113,7 @@ impl<B: DebertaBackend> Predictor<B> {
             task: Arc::new(task),
             network,
             batch_size: RunConfig::default().batch_size,
+            threshold: THRESHOLD,
         })
     }
 
@@ -130,6 +132,28 @@ impl<B: DebertaBackend> Predictor<B> {
         self.file.text.max_length = max_length;
         self.source.check_length(&self.file.text)?;
         Ok(self)
+    }
+
+    /// The same model with another probability above which a label holds, for tasks with any number
+    /// of labels. Default: 0.5
+    ///
+    /// # Errors
+    ///
+    /// If the task is another one, or it is no probability.
+    pub fn with_threshold(mut self, threshold: f64) -> Result<Self, FinetuneError> {
+        let expected = match self.task.kind() {
+            TaskKind::MultiLabel if (0.0..=1.0).contains(&threshold) => {
+                self.threshold = threshold;
+                return Ok(self);
+            }
+            TaskKind::MultiLabel => "a probability",
+            _ => "none, as the task does not have any number of labels",
+        };
+        Err(FinetuneError::Setting {
+            setting: "threshold",
+            found: threshold.to_string(),
+            expected: expected.into(),
+        })
     }
 
     /// The same model with other names for its outputs, in their order: those that the files have.
@@ -213,6 +237,7 @@ impl<B: DebertaBackend> Predictor<B> {
             task: Arc::clone(&self.task),
             answers: self.file.answers,
             examples: Arc::new(set.examples),
+            threshold: self.threshold,
         };
         progress.stage(Stage::Predict);
         let source: Arc<dyn ExampleSource<TaskBatch>> = set.encoded.clone();

@@ -20,7 +20,7 @@ use super::data::{ExampleSet, TaskData};
 use super::encode::{Encoded, Encoder};
 use super::model::{Source, head_of, save};
 use super::report::{self, Page};
-use super::scoring::{EncodedSet, HeldOutMetrics};
+use super::scoring::{EncodedSet, HeldOutMetrics, THRESHOLD};
 use super::weights;
 use super::{
     FinetuneError, FinetuneJob, FinetuneOutcome, MODEL_DIR, Progress, RunOptions, SetOutcome,
@@ -116,6 +116,7 @@ impl<'a> Training<'a> {
                 answers: job.answers,
                 examples: Arc::new(examples),
                 encoded,
+                threshold: THRESHOLD,
             };
             baselines.push(set.scores(&constant)?);
             held_out.push(set);

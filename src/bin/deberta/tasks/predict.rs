@@ -50,6 +50,9 @@ pub(crate) struct ModelArgs {
     /// Most tokens of a sequence [default: as in training, or as the files of the model say]
     #[arg(long)]
     max_length: Option<usize>,
+    /// Probability above which a label of a multi-label task holds [default: 0.5]
+    #[arg(long, value_name = "P")]
+    threshold: Option<f64>,
 }
 
 /// Files, or the folder that has them.
@@ -141,10 +144,13 @@ pub(super) fn open<B: DebertaBackend>(
     if !labels.is_empty() {
         predictor = predictor.with_labels(labels)?;
     }
-    match args.max_length {
-        Some(max_length) => Ok(predictor.with_max_length(max_length)?),
-        None => Ok(predictor),
+    if let Some(threshold) = args.threshold {
+        predictor = predictor.with_threshold(threshold)?;
     }
+    if let Some(max_length) = args.max_length {
+        predictor = predictor.with_max_length(max_length)?;
+    }
+    Ok(predictor)
 }
 
 pub(super) fn files(args: &FileArgs) -> Files {
