@@ -28,7 +28,8 @@ pub struct TokenizerOptions {
     /// Default: false.
     pub split_by_punct: bool,
     /// Whether `[CLS]`, `[SEP]`, `[PAD]` and `[UNK]` inside a text stand for themselves, as in the
-    /// transformers library. Default: false, as in Microsoft's code: a text cannot forge markers.
+    /// transformers library. Default: false, as in Microsoft's code: a text cannot forge markers. In a
+    /// `tokenizer.json` they usually do, whatever this says.
     pub markers_in_text: bool,
 }
 
