@@ -151,6 +151,11 @@ fn job(args: &Args) -> Result<FinetuneJob> {
         (None, true) => FinetuneJob::of_run(&args.out)?,
         (None, false) => None,
     };
+    ensure!(
+        begun.is_some() || !args.resume,
+        "{}: no run to resume",
+        args.out.display()
+    );
     let known = begun.as_ref().map(|job| job.task.clone());
     let task = args.task.settings(known)?.context("name a task: --task")?;
     let mut job = match begun {
@@ -310,6 +315,12 @@ mod tests {
     fn job_of(flags: &[&str]) -> Result<FinetuneJob> {
         let base = ["finetune", "--task", "classify", "--model", "m"];
         job(&Cli::try_parse_from([&base[..], flags].concat())?.args)
+    }
+
+    #[test]
+    fn there_has_to_be_a_run_to_resume() {
+        let error = job_of(&["--resume", "--out", "runs/mistyped"]).unwrap_err();
+        assert_eq!(error.to_string(), "runs/mistyped: no run to resume");
     }
 
     #[test]
