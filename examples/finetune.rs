@@ -15,6 +15,8 @@ mod args;
 mod compute_type;
 #[path = "../src/bin/deberta/tasks/finetune.rs"]
 mod finetune;
+#[path = "../src/bin/deberta/logger.rs"]
+mod logger;
 #[path = "../src/bin/deberta/stdout.rs"]
 mod stdout;
 #[path = "../src/bin/deberta/watch.rs"]

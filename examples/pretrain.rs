@@ -12,6 +12,8 @@ use clap::Parser;
 
 #[path = "../src/bin/deberta/compute_type.rs"]
 mod compute_type;
+#[path = "../src/bin/deberta/logger.rs"]
+mod logger;
 #[path = "../src/bin/deberta/pretrain.rs"]
 mod pretrain;
 #[path = "../src/bin/deberta/stdout.rs"]

@@ -23,6 +23,7 @@ pub mod pretrain;
 
 mod files;
 mod run_options;
+mod sequence_length;
 mod settings;
 
 pub use deberta_data as data;

@@ -15,6 +15,8 @@ pub(super) struct Decoder<'a> {
     pub(super) answers: &'a AnswerConfig,
     pub(super) examples: &'a [Example],
     pub(super) encoded: &'a Encoded,
+    /// Probability above which a label holds, where any number of them may.
+    pub(super) threshold: f64,
 }
 
 /// Logits of an item.
@@ -58,7 +60,9 @@ impl<'a> Decoder<'a> {
                 Prediction::Score(first.first().map_or(f64::NAN, |it| f64::from(*it)))
             }
             TaskKind::MultiLabel => {
-                let labels = first.iter().enumerate().filter(|(_, logit)| **logit > 0.0);
+                let least = (self.threshold / (1.0 - self.threshold)).ln();
+                let labels = first.iter().enumerate();
+                let labels = labels.filter(|(_, logit)| f64::from(**logit) > least);
                 Prediction::Labels(labels.map(|(label, _)| label).collect())
             }
             TaskKind::TokenClassification => self.tags(index, outputs),

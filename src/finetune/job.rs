@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use deberta_data::decoding::AnswerConfig;
-use deberta_data::task::{BadLines, ReadOptions, Task, TaskError, TaskKind, TaskSpec};
+use deberta_data::task::{BadLines, ReadOptions, Task, TaskError, TaskSpec};
 use deberta_data::tokenizer::{SequenceConfig, Truncation, TruncationSide};
 use deberta_model::DebertaConfig;
 use deberta_model::heads::HeadConfig;
@@ -55,31 +55,14 @@ pub enum TaskSettings {
     Own(Box<TaskSpec>),
 }
 
-/// Names of tasks in files of one's own.
-const OWN_TASKS: [(&str, TaskKind); 7] = [
-    ("classify", TaskKind::Classification),
-    ("pair", TaskKind::Classification),
-    ("regress", TaskKind::Regression),
-    ("multi-label", TaskKind::MultiLabel),
-    ("choice", TaskKind::MultipleChoice),
-    ("tokens", TaskKind::TokenClassification),
-    ("qa", TaskKind::QuestionAnswering),
-];
-
 impl TaskSettings {
-    /// A published task, or one of one's own with columns of the usual names: `classify`, `pair`,
-    /// `regress`, `multi-label`, `choice`, `tokens`, `qa`.
+    /// A published task, or one of one's own with columns of the usual names, see
+    /// [`TaskSpec::named`].
     pub fn named(name: &str) -> Self {
-        let simple = name.to_lowercase().replace('_', "-");
-        let own = OWN_TASKS.iter().find(|(known, _)| *known == simple);
-        let Some((known, kind)) = own else {
-            return Self::Named(name.to_owned());
-        };
-        let mut spec = TaskSpec::new(*known, *kind);
-        if *known == "pair" {
-            spec.columns.pair = Some("pair".to_owned());
+        match TaskSpec::named(name) {
+            Some(spec) => Self::Own(Box::new(spec)),
+            None => Self::Named(name.to_owned()),
         }
-        Self::Own(Box::new(spec))
     }
 
     /// The task, whose labels may not be known yet.
@@ -226,7 +209,8 @@ pub struct TrainingSettings {
     /// Evaluations and checkpoints of a run, evenly spaced; `null` for `run.eval_every` and
     /// `run.save_every`. Default: 10
     pub evaluations: Option<usize>,
-    /// Metric that chooses the best checkpoint. Default: `null`, the main one of the task
+    /// Metric that chooses the best checkpoint, the largest value or the smallest error. Default:
+    /// `null`, the main one of the task
     pub best_by: Option<String>,
     /// Dropout probability before the output layer. Default: `null`, that of the encoder
     pub classifier_dropout: Option<f64>,
@@ -501,6 +485,10 @@ mod tests {
     fn settings_are_changed_by_name() {
         let job = job().with_setting("train.run.steps=7").unwrap();
         assert_eq!((job.train.epochs, job.train.run.steps), (None, 7));
+        for name in ["multilabel", "MULTI-LABEL", "Multi_Label"] {
+            let task = TaskSettings::named(name);
+            assert_eq!(task, TaskSettings::named("multi-label"), "{name}");
+        }
         let own = FinetuneJob::new(TaskSettings::named("pair"), "model");
         let own = own.with_setting("task.own.columns.text=premise").unwrap();
         let TaskSettings::Own(spec) = own.task else {

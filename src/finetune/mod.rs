@@ -69,6 +69,7 @@ use deberta_model::heads::classification::{
 };
 use deberta_model::heads::question_answering::DebertaForQuestionAnswering;
 use deberta_model::heads::token_classification::DebertaForTokenClassification;
+use deberta_train::run::TrainError;
 
 use crate::files;
 pub use crate::run_options::RunOptions;
@@ -121,7 +122,7 @@ pub fn run<B: DebertaAutodiffBackend>(
     fs::create_dir_all(run_dir).map_err(FinetuneError::io(run_dir))?;
     match options.resume {
         true => check_same_start(job, run_dir)?,
-        false => check_free(job, run_dir)?,
+        false => check_free(run_dir)?,
     }
     job.write(&run_dir.join(JOB_FILE))?;
     let training = Training::prepare(job, run_dir, options, progress)?;
@@ -175,19 +176,28 @@ fn check_same_start(job: &FinetuneJob, run_dir: &Path) -> Result<(), FinetuneErr
     Err(FinetuneError::Changed { path, setting })
 }
 
-/// A new run must not overwrite what another left.
-fn check_free(job: &FinetuneJob, run_dir: &Path) -> Result<(), FinetuneError> {
-    let begun = job.seeds.iter().find(|seed| {
-        let checkpoints = seed_dir(job, run_dir, **seed).join(CHECKPOINTS_DIR);
-        fs::read_dir(checkpoints).is_ok_and(|mut files| files.next().is_some())
-    });
-    match begun {
-        None => Ok(()),
-        Some(_) => Err(deberta_train::run::TrainError::RunExists {
-            path: run_dir.into(),
+/// A new run must not overwrite what another left, whatever its number of seeds and folds.
+fn check_free(run_dir: &Path) -> Result<(), FinetuneError> {
+    let has_files = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut it| it.next().is_some());
+    let entries = fs::read_dir(run_dir).map_err(FinetuneError::io(run_dir))?;
+    for entry in entries {
+        let path = entry.map_err(FinetuneError::io(run_dir))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_taken = match &*name {
+            CHECKPOINTS_DIR | MODEL_DIR => has_files(&path),
+            name if name.starts_with("seed-") || name.starts_with("fold-") => {
+                has_files(&path.join(CHECKPOINTS_DIR))
+            }
+            _ => false,
+        };
+        if is_taken {
+            return Err(TrainError::RunExists {
+                path: run_dir.into(),
+            }
+            .into());
         }
-        .into()),
     }
+    Ok(())
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FinetuneError> {

@@ -163,7 +163,7 @@ impl Source {
     }
 }
 
-fn has_labels(kind: TaskKind) -> bool {
+pub(super) fn has_labels(kind: TaskKind) -> bool {
     matches!(
         kind,
         TaskKind::Classification | TaskKind::MultiLabel | TaskKind::TokenClassification

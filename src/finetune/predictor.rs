@@ -13,17 +13,19 @@ use deberta_model::heads::classification::{
 use deberta_model::heads::question_answering::DebertaForQuestionAnswering;
 use deberta_model::heads::token_classification::DebertaForTokenClassification;
 use deberta_model::heads::{HeadConfig, TaskModel};
-use deberta_train::objective::{
-    ExampleLogits, TaskBatch, TaskNetwork, TaskObjective, TaskSettings as ObjectiveSettings,
-};
+use deberta_train::objective::{self, ExampleLogits, TaskBatch, TaskNetwork, TaskObjective};
 use deberta_train::run::{ExampleSource, RunConfig, predict};
 
 use super::data::{ExampleSet, read_sets};
 use super::encode::Encoder;
-use super::model::{Source, with_labels_of};
+use super::model::{Source, has_labels, with_labels_of};
 use super::predicted::Predicted;
-use super::scoring::EncodedSet;
-use super::{DataSettings, FinetuneError, Progress, Stage, TaskFile};
+use super::scoring::{EncodedSet, THRESHOLD};
+use super::{
+    AnswerConfig, DataSettings, FinetuneError, Progress, Stage, TaskFile, TaskSettings,
+    TextSettings,
+};
+use crate::sequence_length::usual_length;
 
 /// The networks that heads of tasks make.
 enum Network<B: Backend> {
@@ -40,6 +42,7 @@ pub struct Predictor<B: Backend> {
     task: Arc<Task>,
     network: Network<B>,
     batch_size: usize,
+    threshold: f64,
 }
 
 /// Which files to predict.
@@ -56,30 +59,44 @@ pub struct Files {
 impl<B: DebertaBackend> Predictor<B> {
     /// Opens a model by folder or by name on the Hub.
     ///
-    /// - `file`: what the model was trained for; if `None`, its `task.json` says it
+    /// Sequences are as long as in training, or as the files of the model say if it was not trained
+    /// here.
+    ///
+    /// - `task`: what the model was trained for; if `None`, its `task.json` says it
     ///
     /// # Errors
     ///
     /// If the model cannot be had or loaded, or nothing says what it was trained for.
     pub fn open(
         model: &str,
-        file: Option<TaskFile>,
+        task: Option<TaskSettings>,
         device: &B::Device,
         progress: &mut dyn Progress,
     ) -> Result<Self, FinetuneError> {
         progress.stage(Stage::OpenModel);
         let source = Source::open(model, progress)?;
-        let file = match file {
-            Some(file) => file,
-            None => TaskFile::of_model(&source.dir)?.ok_or_else(|| FinetuneError::Setting {
-                setting: "task",
-                found: "not set".into(),
-                expected: format!(
-                    "a task, as {} has no {}",
-                    source.dir.display(),
-                    super::model::TASK_FILE
-                ),
-            })?,
+        let file = match (task, TaskFile::of_model(&source.dir)?) {
+            (None, Some(file)) => file,
+            (Some(task), Some(file)) => TaskFile { task, ..file },
+            (Some(task), None) => TaskFile {
+                task,
+                text: TextSettings {
+                    max_length: usual_length(&source.tokenizer, &source.config),
+                    ..TextSettings::default()
+                },
+                answers: AnswerConfig::default(),
+            },
+            (None, None) => {
+                return Err(FinetuneError::Setting {
+                    setting: "task",
+                    found: "not set".into(),
+                    expected: format!(
+                        "a task, as {} has no {}",
+                        source.dir.display(),
+                        super::model::TASK_FILE
+                    ),
+                });
+            }
         };
         source.check_length(&file.text)?;
         let head = source.head()?;
@@ -96,6 +113,7 @@ impl<B: DebertaBackend> Predictor<B> {
             task: Arc::new(task),
             network,
             batch_size: RunConfig::default().batch_size,
+            threshold: THRESHOLD,
         })
     }
 
@@ -103,6 +121,67 @@ impl<B: DebertaBackend> Predictor<B> {
     pub fn with_batch_size(mut self, batch_size: usize) -> Self {
         self.batch_size = batch_size.max(1);
         self
+    }
+
+    /// The same model with sequences of at most so many tokens, markers included.
+    ///
+    /// # Errors
+    ///
+    /// If the network has absolute positions, and fewer of them.
+    pub fn with_max_length(mut self, max_length: usize) -> Result<Self, FinetuneError> {
+        self.file.text.max_length = max_length;
+        self.source.check_length(&self.file.text)?;
+        Ok(self)
+    }
+
+    /// The same model with another probability above which a label holds, for tasks with any number
+    /// of labels. Default: 0.5
+    ///
+    /// # Errors
+    ///
+    /// If the task is another one, or it is no probability.
+    pub fn with_threshold(mut self, threshold: f64) -> Result<Self, FinetuneError> {
+        let expected = match self.task.kind() {
+            TaskKind::MultiLabel if (0.0..=1.0).contains(&threshold) => {
+                self.threshold = threshold;
+                return Ok(self);
+            }
+            TaskKind::MultiLabel => "a probability",
+            _ => "none, as the task does not have any number of labels",
+        };
+        Err(FinetuneError::Setting {
+            setting: "threshold",
+            found: threshold.to_string(),
+            expected: expected.into(),
+        })
+    }
+
+    /// The same model with other names for its outputs, in their order: those that the files have.
+    ///
+    /// # Errors
+    ///
+    /// If the model has another number of labels or none, or a name occurs twice.
+    pub fn with_labels(mut self, labels: Vec<String>) -> Result<Self, FinetuneError> {
+        let known = self.task.labels();
+        let mut unique: Vec<&String> = labels.iter().collect();
+        unique.sort_unstable();
+        unique.dedup();
+        if !has_labels(self.task.kind()) || labels.len() != known.len() {
+            return Err(FinetuneError::Labels {
+                dir: self.source.dir,
+                found: known.join(", "),
+                expected: labels.join(", "),
+            });
+        }
+        if unique.len() != labels.len() {
+            return Err(FinetuneError::Setting {
+                setting: "labels",
+                found: labels.join(", "),
+                expected: "each label once".into(),
+            });
+        }
+        self.task = Arc::new(Task::clone(&self.task).with_labels(labels));
+        Ok(self)
     }
 
     /// What the model was trained for.
@@ -150,12 +229,15 @@ impl<B: DebertaBackend> Predictor<B> {
             text: &self.file.text,
             has_types: self.source.has_types(),
         };
+        let encoded = encoder.encode(&set.examples)?;
+        encoded.note_cut(&set.name, &self.file.text, progress);
         let set = EncodedSet {
-            encoded: Arc::new(encoder.encode(&set.examples)?),
+            encoded: Arc::new(encoded),
             name: set.name,
             task: Arc::clone(&self.task),
             answers: self.file.answers,
             examples: Arc::new(set.examples),
+            threshold: self.threshold,
         };
         progress.stage(Stage::Predict);
         let source: Arc<dyn ExampleSource<TaskBatch>> = set.encoded.clone();
@@ -190,6 +272,6 @@ fn load<B: DebertaBackend, M: TaskNetwork<B> + TaskModel<B>>(
     let options = LoadOptions::new().head(head.clone());
     let mut network = load_task_model_with::<B, M>(dir, &options, device)?.model;
     network.encoder_mut().prepare();
-    let settings = ObjectiveSettings::new(head, M::ROWS);
+    let settings = objective::TaskSettings::new(head, M::ROWS);
     Ok(TaskObjective::new(network, settings))
 }

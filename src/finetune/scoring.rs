@@ -18,7 +18,11 @@ pub(super) struct EncodedSet {
     pub(super) answers: AnswerConfig,
     pub(super) examples: Arc<Vec<Example>>,
     pub(super) encoded: Arc<Encoded>,
+    pub(super) threshold: f64,
 }
+
+/// Probability above which a label holds unless something else is said.
+pub(super) const THRESHOLD: f64 = 0.5;
 
 impl EncodedSet {
     pub(super) fn decoder(&self) -> Decoder<'_> {
@@ -27,6 +31,7 @@ impl EncodedSet {
             answers: &self.answers,
             examples: &self.examples,
             encoded: &self.encoded,
+            threshold: self.threshold,
         }
     }
 

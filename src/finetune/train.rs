@@ -20,7 +20,7 @@ use super::data::{ExampleSet, TaskData};
 use super::encode::{Encoded, Encoder};
 use super::model::{Source, head_of, save};
 use super::report::{self, Page};
-use super::scoring::{EncodedSet, HeldOutMetrics};
+use super::scoring::{EncodedSet, HeldOutMetrics, THRESHOLD};
 use super::weights;
 use super::{
     FinetuneError, FinetuneJob, FinetuneOutcome, MODEL_DIR, Progress, RunOptions, SetOutcome,
@@ -72,8 +72,10 @@ impl<'a> Training<'a> {
         progress: &mut dyn Progress,
     ) -> Result<Self, FinetuneError> {
         progress.stage(Stage::OpenModel);
-        let source = Source::open(&job.model.path, progress)?;
+        let mut source = Source::open(&job.model.path, progress)?;
         source.check_length(&job.text)?;
+        // What is saved is to be asked with sequences as long as those it learns from.
+        source.tokenizer.set_max_length(Some(job.text.max_length));
         progress.stage(Stage::Read);
         let data = TaskData::read(job, &source, progress)?;
         progress.stage(Stage::Encode);
@@ -114,6 +116,7 @@ impl<'a> Training<'a> {
                 answers: job.answers,
                 examples: Arc::new(examples),
                 encoded,
+                threshold: THRESHOLD,
             };
             baselines.push(set.scores(&constant)?);
             held_out.push(set);

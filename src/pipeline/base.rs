@@ -14,12 +14,10 @@ use rayon::prelude::*;
 
 use super::PipelineError;
 use super::windows::Characters;
+use crate::sequence_length::usual_length;
 
 /// What SentencePiece writes for a space.
 const SPACE_MARK: &str = "\u{2581}";
-
-/// A longer `model_max_length` in `tokenizer_config.json` stands for "no limit".
-const LARGEST_MAX_LENGTH: f64 = 1e6;
 
 /// Tokenizer, network and device.
 #[derive(Debug)]
@@ -51,8 +49,8 @@ impl<B: DebertaBackend, M> Base<B, M> {
     ) -> Result<Self, PipelineError> {
         let tokenizer = open_tokenizer(dir, &config)?;
         Ok(Self {
+            max_length: usual_length(&tokenizer, &config),
             tokenizer,
-            max_length: usual_length(dir, &config),
             model,
             config,
             device: device.clone(),
@@ -179,23 +177,6 @@ pub(super) fn open_tokenizer(
         });
     }
     Ok(tokenizer)
-}
-
-/// What `model_max_length` in `tokenizer_config.json` says, else the positions that the network was
-/// made for, which a network that reads absolute positions cannot exceed.
-fn usual_length(dir: &Path, config: &DebertaConfig) -> usize {
-    let positions = config.max_position_embeddings;
-    // The tokenizer, which has read the file, has reported what is wrong with it.
-    let text = std::fs::read_to_string(dir.join("tokenizer_config.json")).unwrap_or_default();
-    let sidecar: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let said = sidecar["model_max_length"]
-        .as_f64()
-        .filter(|it| (3.0..=LARGEST_MAX_LENGTH).contains(it))
-        .map_or(positions, |it| it as usize);
-    match config.absolute_positions {
-        AbsolutePositions::Input => said.min(positions),
-        AbsolutePositions::None | AbsolutePositions::Decoder => said,
-    }
 }
 
 /// The methods that all pipelines have; the type has a field `base` and a function `open`.

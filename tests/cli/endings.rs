@@ -47,6 +47,24 @@ fn a_bad_line_is_named_and_the_others_are_answered() {
 }
 
 #[test]
+fn empty_lines_between_json_are_left_out() {
+    let dir = checkpoint("classify_softmax");
+    let input = "{\"text\": \"a\"}\n\n \n\"b\"\n\n";
+    let options = [
+        "classify",
+        "-m",
+        text(dir.path()),
+        "--input-format",
+        "jsonl",
+    ];
+    let answered = run(&options, input);
+    assert_eq!(answered.code, Some(0), "{}", answered.stderr);
+    let answers = lines(&answered.stdout);
+    let numbers: Vec<&Value> = answers.iter().map(|it| &it["line"]).collect();
+    assert_eq!(numbers, [1, 4]);
+}
+
+#[test]
 fn a_line_that_the_pipeline_refuses_does_not_take_its_chunk_with_it() {
     let dir = checkpoint("qa");
     let long = "why ".repeat(60);

@@ -8,6 +8,7 @@ mod checkpoints;
 mod endings;
 mod forward;
 mod tokenize;
+mod warnings;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

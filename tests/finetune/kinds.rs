@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use deberta::data::task::Split;
+use deberta::backend::DefaultBackend;
+use deberta::data::task::{Prediction, Split};
 use deberta::finetune::{Files, FinetuneJob, Form};
+use deberta::pipeline::TextClassifier;
 use serde_json::Value;
 
 use crate::{Lab, reviews};
@@ -94,6 +96,11 @@ fn a_table_of_texts_is_classified() {
     let picture = fs::read_to_string(lab.path("run/confusion.svg")).unwrap();
     assert!(picture.contains("yes") && picture.contains("<rect"));
 
+    // Pipelines cut where training did, which the network's 64 positions would not tell.
+    let model = lab.path("run/model");
+    let classifier = TextClassifier::<DefaultBackend>::open(&model, &Default::default()).unwrap();
+    assert_eq!(classifier.max_length(), 48);
+
     // Labels of the file are not needed, and the text may be alone.
     let unlabelled = lab.write("test.jsonl", "{\"text\": \"a bad film .\"}\n");
     let files = Files {
@@ -139,6 +146,27 @@ fn pairs_get_numbers_and_texts_get_sets_of_labels() {
     assert!(model > 0.9, "{model}");
     assert!(submission.contains("0\tfilm|praise\n"), "{submission}");
     assert_eq!(lines[2]["labels"], serde_json::json!([]));
+
+    let files = Files {
+        paths: vec![lab.path("dev.tsv")],
+        ..Files::default()
+    };
+    // Which labels of the first row hold, of `film` and `praise`.
+    let holding = |threshold: f64| {
+        let predictor = lab.predictor("run").with_threshold(threshold).unwrap();
+        let predicted = predictor.predict(&files, Split::Dev, &mut ()).unwrap();
+        match &predicted[0].predictions()[0] {
+            Prediction::Labels(labels) => labels.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let probabilities =
+        ["film", "praise"].map(|it| lines[0]["probabilities"][it].as_f64().unwrap());
+    let least = probabilities[0].min(probabilities[1]);
+    assert_eq!(holding(least - 1e-4), [0, 1]);
+    assert_eq!(holding(least + 1e-4).len(), 1);
+    assert_eq!((holding(0.0).len(), holding(1.0).len()), (2, 0));
+    assert!(lab.predictor("run").with_threshold(1.1).is_err());
 }
 
 #[test]

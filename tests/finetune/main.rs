@@ -5,6 +5,7 @@
 mod alignment;
 mod bad_data;
 mod folds;
+mod foreign;
 mod kinds;
 mod resume;
 

@@ -134,6 +134,37 @@ fn a_run_is_resumed_as_it_began_and_never_overwritten() {
 }
 
 #[test]
+fn a_run_is_not_overwritten_by_one_with_other_seeds_or_folds() {
+    let lab = Lab::new();
+    let mut single = job(&lab).with_setting("train.run.steps=2").unwrap();
+    single.data.dev.clear();
+    let with = |setting: &str| single.with_setting(setting).unwrap();
+    let folds = with("folds=2");
+    let seeds = with("seeds=[1, 2]");
+    let seeds = seeds.with_setting("data.train_part=0.5").unwrap();
+    let single = with("data.train_part=0.5");
+    for (first, others) in [
+        ("single", [&seeds, &folds]),
+        ("seeds", [&single, &folds]),
+        ("folds", [&single, &seeds]),
+    ] {
+        let begun = match first {
+            "single" => &single,
+            "seeds" => &seeds,
+            _ => &folds,
+        };
+        lab.run(begun, first).unwrap();
+        let read = |name: &str| fs::read(lab.path(first).join(name)).unwrap();
+        let left = ["job.json", "metrics.json"].map(read);
+        for other in others {
+            let error = lab.run(other, first).unwrap_err().to_string();
+            assert!(error.contains("already holds a run"), "{first}: {error}");
+        }
+        assert!(["job.json", "metrics.json"].map(read) == left, "{first}");
+    }
+}
+
+#[test]
 fn a_random_encoder_shares_nothing_with_the_checkpoint_but_its_shape() {
     let lab = Lab::new();
     let job = job(&lab)

@@ -97,6 +97,25 @@ fn a_named_file_is_read_whatever_its_name() {
 }
 
 #[test]
+fn a_named_file_that_holds_more_than_text_is_refused() {
+    let folder = folder(&[
+        ("rows.json", b"{\"text\": \"one\"}\n"),
+        ("A.CSV", b"text\none\n"),
+    ]);
+    let refused = |name: &str| {
+        let path = folder.path().join(name);
+        let error = Corpus::open(&[path], CorpusOptions::default()).unwrap_err();
+        assert!(matches!(error, CorpusError::NotPlain { .. }), "{error}");
+        error.to_string()
+    };
+    let error = refused("rows.json");
+    let expected = "rows.json is not read as plain text: a `.json` file holds more than its text; \
+                    expected text, or objects in .jsonl, .ndjson or .parquet files";
+    assert!(error.ends_with(expected), "{error}");
+    assert!(refused("A.CSV").contains("`.csv`"));
+}
+
+#[test]
 fn a_folder_without_text_and_a_missing_path_are_errors() {
     let folder = folder(&[("readme.md", b"x")]);
     let error = Corpus::open(&[folder.path()], CorpusOptions::default()).unwrap_err();

@@ -11,6 +11,7 @@ mod head;
 mod init;
 mod inspect;
 mod lines;
+mod logger;
 mod pretrain;
 mod source;
 mod stdout;
@@ -62,7 +63,12 @@ enum Command {
 
 fn main() -> ExitCode {
     deberta::allocator::keep_freed_memory();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // Training decides by itself, see `watch::show_warnings`.
+    if !matches!(command, Command::Pretrain(_) | Command::Finetune(_)) {
+        logger::install();
+    }
+    let result = match command {
         Command::Classify(args) => classify::run(&args),
         Command::ZeroShot(args) => zero_shot::run(&args),
         Command::Rerank(args) => rerank::run(&args),

@@ -91,6 +91,7 @@ Examples:
 
 /// Pre-trains; `program` is what to type to call it again.
 pub(crate) fn run(args: &Args, program: &str) -> anyhow::Result<()> {
+    watch::show_warnings(args.plain);
     let job = job(args)?;
     let options = watch::training(args.resume, args.plain, &args.out)?;
     let device = Default::default();

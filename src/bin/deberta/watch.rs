@@ -12,6 +12,16 @@ use deberta::train::run::{Display, stop_on_ctrl_c};
 use deberta::{finetune, pretrain};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::logger;
+
+/// Shows warnings of the library, unless Burn's dashboard fills the terminal, whose run has them in
+/// `experiment.log`.
+pub(crate) fn show_warnings(plain: bool) {
+    if Display::choose(!plain) != Display::Dashboard {
+        logger::install();
+    }
+}
+
 /// How a training run that Ctrl-C stops goes; says where it runs.
 pub(crate) fn training(resume: bool, plain: bool, out: &Path) -> Result<RunOptions> {
     let interrupter = Interrupter::new();

@@ -22,7 +22,7 @@ use world::World;
 /// Commands that are not run, with the reason; an entry that no page has any more is reported.
 const NOT_RUN: &[(&str, &str)] = &[
     (
-        "cargo install --path .",
+        "cargo install --locked --path .",
         "installs into the home folder; the program built for this stage stands for it, and the stages \
          check-* compile the other backends",
     ),

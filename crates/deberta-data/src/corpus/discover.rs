@@ -26,6 +26,57 @@ impl Format {
     }
 }
 
+/// Extensions of files whose bytes are not, or not only, the text that they hold.
+const NOT_PLAIN: &[&str] = &[
+    "7z",
+    "arrow",
+    "avro",
+    "bin",
+    "bz2",
+    "csv",
+    "doc",
+    "docx",
+    "epub",
+    "feather",
+    "gz",
+    "h5",
+    "htm",
+    "html",
+    "json",
+    "npy",
+    "npz",
+    "odt",
+    "pdf",
+    "pickle",
+    "pkl",
+    "pt",
+    "pth",
+    "rtf",
+    "safetensors",
+    "tar",
+    "tgz",
+    "tsv",
+    "xls",
+    "xlsx",
+    "xml",
+    "xz",
+    "zip",
+    "zst",
+];
+
+/// The format of a file that is named itself: plain text, unless its extension says otherwise.
+fn format_of_named(path: &Path) -> Result<Format, CorpusError> {
+    let extension = path.extension().and_then(|it| it.to_str());
+    let extension = extension.unwrap_or_default().to_ascii_lowercase();
+    if NOT_PLAIN.contains(&extension.as_str()) {
+        return Err(CorpusError::NotPlain {
+            path: path.into(),
+            extension,
+        });
+    }
+    Ok(Format::of(path).unwrap_or(Format::Text))
+}
+
 /// One file of a corpus.
 #[derive(Debug, Clone)]
 pub(super) struct SourceFile {
@@ -38,8 +89,8 @@ pub(super) struct SourceFile {
 
 /// Lists the files of `roots` in order; folders are walked in name order.
 ///
-/// A file that is named itself is read whatever its name (as plain text unless the extension says
-/// otherwise); in folders only known extensions count, and hidden files and links to folders are
+/// A file that is named itself is read as plain text unless the extension says otherwise, and refused
+/// if that is known to hold something else; in folders only known extensions count, and hidden files and links to folders are
 /// left out.
 pub(super) fn discover(roots: &[PathBuf]) -> Result<Vec<SourceFile>, CorpusError> {
     let mut files = Vec::new();
@@ -57,7 +108,7 @@ pub(super) fn discover(roots: &[PathBuf]) -> Result<Vec<SourceFile>, CorpusError
                 relative: root
                     .file_name()
                     .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-                format: Format::of(root).unwrap_or(Format::Text),
+                format: format_of_named(root)?,
                 bytes: metadata.len(),
             });
         }

@@ -28,6 +28,18 @@ pub enum CorpusError {
         /// The folder.
         path: PathBuf,
     },
+    /// A file that is named, but whose text would have to be taken out first.
+    #[error(
+        "{} is not read as plain text: a `.{extension}` file holds more than its text; expected text, \
+         or objects in .jsonl, .ndjson or .parquet files",
+        path.display()
+    )]
+    NotPlain {
+        /// The file.
+        path: PathBuf,
+        /// The end of its name, in lower case.
+        extension: String,
+    },
     /// Bytes that are not UTF-8.
     #[error("{}:{line}: invalid UTF-8 at byte {byte} of the line", path.display())]
     InvalidUtf8 {

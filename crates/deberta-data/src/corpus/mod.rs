@@ -135,8 +135,9 @@ enum Source {
 impl Corpus {
     /// Opens files and folders; folders are walked recursively in name order.
     ///
-    /// A file that is named itself is read whatever its name, as plain text unless it ends in
-    /// `.jsonl`, `.ndjson` or `.parquet`. In folders only these and `.txt`, `.text`, `.raw`,
+    /// A file that is named itself is read as plain text unless it ends in `.jsonl`, `.ndjson` or
+    /// `.parquet`, and refused if its name says that it holds more than its text, such as `.json`,
+    /// `.csv` or `.html`. In folders only these and `.txt`, `.text`, `.raw`,
     /// `.tokens` count, and hidden files are left out.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Task;
 use super::error::{Problem, ProblemKind};
 use super::example::{ChoiceExample, Example, SequenceExample, Target, TokensExample};
-use super::row::{Row, list, not_empty, scalar, string};
+use super::row::{Row, list, not_empty, scalar, spelled_out, string};
 
 /// Examples of a row, usually one.
 pub(super) type Build = fn(&Context<'_>, &Row) -> Result<Vec<Example>, Problem>;
@@ -126,7 +126,7 @@ pub(super) fn label_set(row: &Row, separator: &str) -> Result<Option<Vec<String>
     let Some((name, value)) = row.get("label") else {
         return Ok(None);
     };
-    let labels: Vec<String> = match value {
+    let labels: Vec<String> = match &*spelled_out(name, value)? {
         Value::Array(items) => {
             let labels = items.iter().map(|item| scalar(name, item));
             labels.collect::<Result<_, _>>()?
@@ -199,8 +199,10 @@ fn choices(context: &Context<'_>, row: &Row) -> Result<Vec<String>, Problem> {
     };
     let choices: Vec<String> = match columns.as_slice() {
         [one] => {
-            let items = list(one, row.fields.get(one))?;
-            let items = items.iter().map(|item| trimmed(one, item));
+            let value = row.fields.get(one).unwrap_or(&Value::Null);
+            let value = spelled_out(one, value)?;
+            let items = list(one, Some(&*value))?.iter();
+            let items = items.map(|item| trimmed(one, item));
             items.collect::<Result<_, Problem>>()
         }
         many => {

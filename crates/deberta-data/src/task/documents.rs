@@ -1,15 +1,15 @@
-//! Files that are one document: SQuAD and RACE in JSON, COPA in XML.
+//! Files that are one document: SQuAD and RACE in JSON, lists of objects, COPA in XML.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::TaskError;
-use super::lines::RowError;
+use super::lines::{Lines, RowError};
 use super::reader::RowReader;
 use super::row::{ColumnNames, Row};
 
@@ -115,6 +115,133 @@ impl RowReader for SquadReader {
         };
         let line = self.line_of(&fields);
         fields.insert("context".into(), Value::from(&*context));
+        Ok(Some(Row {
+            line,
+            number: 0,
+            fields,
+            names: self.names.clone(),
+        }))
+    }
+}
+
+/// What a `.json` file holds where it may be several things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JsonLayout {
+    /// One object in the form of SQuAD.
+    Squad,
+    /// An object per line.
+    Lines,
+    /// A list of objects.
+    List,
+}
+
+impl JsonLayout {
+    /// Tells them apart by the first line.
+    pub(super) fn of(path: &Path, asks_questions: bool, limit: usize) -> Result<Self, TaskError> {
+        let mut lines = Lines::open(path, limit)?;
+        let first = loop {
+            match lines.next_line() {
+                Ok(Some((_, text))) if text.trim().is_empty() => {}
+                Ok(Some((_, text))) => break text,
+                Ok(None) => return Ok(Self::Lines),
+                Err(RowError::Fatal(error)) => return Err(error),
+                // Too long for a row.
+                Err(RowError::Bad { .. }) => break String::new(),
+            }
+        };
+        if first.trim_start().starts_with('[') {
+            return Ok(Self::List);
+        }
+        let row = serde_json::from_str::<Map<String, Value>>(&first);
+        let is_row = row.is_ok_and(|row| !row.contains_key("data"));
+        Ok(match asks_questions && !is_row {
+            true => Self::Squad,
+            false => Self::Lines,
+        })
+    }
+}
+
+/// A file that holds a list of JSON objects, a row each.
+pub(super) struct ListReader {
+    path: PathBuf,
+    text: String,
+    names: Arc<ColumnNames>,
+    /// Where the next row or the end of the list is looked for, and on which line that is.
+    cursor: (usize, u64),
+    is_first: bool,
+}
+
+impl ListReader {
+    pub(super) fn open(path: &Path, names: Arc<ColumnNames>) -> Result<Self, TaskError> {
+        Ok(Self {
+            text: read_document(path)?,
+            path: path.into(),
+            names,
+            cursor: (0, 1),
+            is_first: true,
+        })
+    }
+
+    fn rest(&self) -> &str {
+        &self.text[self.cursor.0..]
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        let passed = self.rest().bytes().take(bytes);
+        self.cursor.1 += passed.filter(|byte| *byte == b'\n').count() as u64;
+        self.cursor.0 += bytes;
+    }
+
+    /// Passes over white space, and over one of these characters, which is returned.
+    fn skip(&mut self, expected: &[char]) -> Result<char, TaskError> {
+        let start = self.rest().trim_start();
+        self.advance(self.rest().len() - start.len());
+        match self.rest().chars().next() {
+            Some(found) if expected.contains(&found) => {
+                self.advance(found.len_utf8());
+                Ok(found)
+            }
+            found => {
+                let found = found.map_or("the end of the file".into(), |it| format!("`{it}`"));
+                let expected: Vec<String> = expected.iter().map(|it| format!("`{it}`")).collect();
+                let expected = expected.join(" or ");
+                Err(self.malformed(format!("found {found}, expected {expected}")))
+            }
+        }
+    }
+
+    fn malformed(&self, reason: String) -> TaskError {
+        TaskError::Malformed {
+            path: self.path.clone(),
+            line: self.cursor.1,
+            reason,
+        }
+    }
+}
+
+impl RowReader for ListReader {
+    fn next_row(&mut self) -> Result<Option<Row>, RowError> {
+        if self.is_first {
+            self.is_first = false;
+            self.skip(&['['])?;
+            if self.rest().trim_start().starts_with(']') {
+                return Ok(None);
+            }
+        } else if self.skip(&[',', ']'])? == ']' {
+            return Ok(None);
+        }
+        let start = self.rest().trim_start();
+        self.advance(self.rest().len() - start.len());
+        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter();
+        let row: Option<Result<Map<String, Value>, _>> = values.next();
+        let length = values.byte_offset();
+        let fields = match row {
+            Some(Ok(fields)) => fields,
+            Some(Err(error)) => return Err(self.malformed(error.to_string()).into()),
+            None => return Err(self.malformed("the list has no end".into()).into()),
+        };
+        let line = self.cursor.1;
+        self.advance(length);
         Ok(Some(Row {
             line,
             number: 0,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::build::{Context, label_set};
 use super::csv_reader::CsvReader;
-use super::documents::{CopaReader, ObjectReader, SquadReader};
+use super::documents::{CopaReader, JsonLayout, ListReader, ObjectReader, SquadReader};
 use super::error::{BadLines, Problem, ProblemKind, Skipped, TaskError};
 use super::example::Example;
 use super::files::{FileSet, Split};
@@ -104,7 +104,14 @@ impl Task {
             }
             "xml" => Box::new(CopaReader::open(path, names)?),
             "json" | "txt" if self.format.is_object => Box::new(ObjectReader::open(path, names)?),
-            "json" => Box::new(SquadReader::open(path, names)?),
+            "json" => {
+                let asks_questions = self.kind == TaskKind::QuestionAnswering;
+                match JsonLayout::of(path, asks_questions, limit)? {
+                    JsonLayout::Squad => Box::new(SquadReader::open(path, names)?),
+                    JsonLayout::List => Box::new(ListReader::open(path, names)?),
+                    JsonLayout::Lines => Box::new(JsonlReader::open(path, names, limit)?),
+                }
+            }
             extension if has_words && extension != "csv" => {
                 Box::new(ConllReader::open(path, limit)?)
             }

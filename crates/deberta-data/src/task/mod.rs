@@ -30,7 +30,9 @@
 //!   released code.
 //! - SuperGLUE: JSON Lines; white space at the ends of texts goes, except where offsets count
 //!   (`record`, `wic`, `wsc`).
-//! - Own files: CSV with quoting, TSV without (see [`TaskSpec::quoting`]), JSON Lines.
+//! - Own files: CSV with quoting, TSV without (see [`TaskSpec::quoting`]), JSON Lines, also in files
+//!   called `.json`, which may be a list of objects or, for questions, SQuAD's document, too. Lists and
+//!   objects may stand in a cell as JSON.
 //! - Everywhere: UTF-8, a byte-order mark is dropped, lines end in `\n` or `\r\n`. Positions count
 //!   characters, as the published files and [`Encoding`](crate::tokenizer::Encoding) do.
 //!
@@ -65,6 +67,7 @@ mod lines;
 mod marked;
 mod pairs;
 mod question;
+mod ratings;
 mod reader;
 mod registry;
 mod row;

@@ -8,13 +8,16 @@ use super::example::{
     AnswerSpan, CandidateIndex, ChoiceExample, ClozeExample, Example, PLACEHOLDER, PassageEntity,
     QuestionExample, SequenceExample, Target,
 };
-use super::row::{Row, described, index, list, not_empty, scalar, string};
+use super::row::{Row, described, index, list, not_empty, scalar, spelled_out, string};
 
 /// A question about a context, with spans as answers.
 pub(super) fn question(context: &Context<'_>, row: &Row) -> Result<Vec<Example>, Problem> {
     let passage = row.text("context")?;
     let flag = row.get("is_impossible").map(|(name, value)| match value {
         Value::Bool(flag) => Ok(*flag),
+        // In a cell of a table.
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
         other => {
             let found = described(other);
             Err(Problem::new(
@@ -26,9 +29,13 @@ pub(super) fn question(context: &Context<'_>, row: &Row) -> Result<Vec<Example>,
         }
     });
     let flag = flag.transpose()?;
+    let is_blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
     let mut answers = match row.get("answers") {
-        Some((name, value)) => answer_spans(name, value, passage)?,
-        None => Vec::new(),
+        Some((name, value)) if !is_blank(value) => {
+            let value = spelled_out(name, value)?;
+            answer_spans(name, &value, passage)?
+        }
+        _ => Vec::new(),
     };
     let may_be_impossible = context.task.allows_no_answer;
     let is_impossible = may_be_impossible && flag.unwrap_or(answers.is_empty());

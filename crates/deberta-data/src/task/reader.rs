@@ -125,12 +125,18 @@ impl TsvReader {
 
 impl RowReader for TsvReader {
     fn next_row(&mut self) -> Result<Option<Row>, RowError> {
-        let next = match self.pending.take() {
-            Some(first) => Some(first),
-            None => self.lines.next_line()?,
-        };
-        let Some((line, text)) = next else {
-            return Ok(None);
+        // Editors leave empty lines at the end; where there is one column, they are its cells.
+        let is_row = |text: &str| !text.is_empty() || self.counts.contains(&1);
+        let (line, text) = loop {
+            let next = match self.pending.take() {
+                Some(first) => Some(first),
+                None => self.lines.next_line()?,
+            };
+            match next {
+                Some((line, text)) if is_row(&text) => break (line, text),
+                Some(_) => {}
+                None => return Ok(None),
+            }
         };
         let cells: Vec<&str> = text.split(self.delimiter).collect();
         if !self.counts.contains(&cells.len()) {

@@ -1,5 +1,6 @@
 //! A row of a file with named fields, whatever the format.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -115,7 +116,7 @@ impl Row {
         let Some((name, value)) = self.get(field) else {
             return Ok(None);
         };
-        let words = match value {
+        let words = match &*spelled_out(name, value)? {
             Value::Array(items) => items.iter().map(|item| scalar(name, item)).collect(),
             other => {
                 let text = string(name, other)?;
@@ -124,6 +125,29 @@ impl Row {
         };
         words.map(Some)
     }
+}
+
+/// The list or object that a cell of a table spells out as JSON; any other value as it is.
+///
+/// What Python prints of a list is neither JSON nor words, and is refused.
+pub(super) fn spelled_out<'a>(name: &str, value: &'a Value) -> Result<Cow<'a, Value>, Problem> {
+    let Some(text) = value.as_str().map(str::trim) else {
+        return Ok(Cow::Borrowed(value));
+    };
+    if text.starts_with(['[', '{'])
+        && let Ok(parsed) = serde_json::from_str(text)
+    {
+        return Ok(Cow::Owned(parsed));
+    }
+    let is_python = [("['", ']'), ("{'", '}')]
+        .iter()
+        .any(|(open, close)| text.starts_with(open) && text.ends_with(*close));
+    if is_python {
+        let expected = "JSON, with double quotation marks";
+        let found = described(value);
+        return Err(Problem::new(ProblemKind::Field, name, found, expected));
+    }
+    Ok(Cow::Borrowed(value))
 }
 
 /// A string.

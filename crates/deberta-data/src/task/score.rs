@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::Task;
 use super::example::Example;
 use super::pairs::{Pairs, Values};
+use super::ratings;
 use crate::metric::{
     Average, Confusion, MetricError, mean_absolute_error, mean_squared_error, pearson, spearman,
 };
@@ -182,10 +183,14 @@ impl Task {
     /// | SQuAD 1.1 | exact match, F1 |
     /// | SQuAD 2.0 | with and without answer, best thresholds, exact match, F1 |
     /// | words with tags | accuracy, precision, recall, F1 of entities as by seqeval's default |
-    /// | own classification | macro F1, Matthews correlation, accuracy |
-    /// | own regression | Spearman, mean squared and absolute error, Pearson |
+    /// | own classification | macro F1, Matthews correlation, quadratic kappa, accuracy |
+    /// | own regression | Spearman, mean squared and absolute error, quadratic kappa, Pearson |
     /// | own multi-label | macro F1, F1 by example, accuracy of whole sets, micro F1 |
     /// | all others | accuracy |
+    ///
+    /// Quadratic weighted kappa is there if the targets are ratings: at least three labels that are
+    /// whole numbers, or numbers of the references that are whole and span at least two and at most a
+    /// thousand; predicted numbers are rounded and kept among those of the references.
     ///
     /// # Errors
     ///
@@ -246,7 +251,16 @@ impl Task {
             Metrics::Matthews => vec![accuracy, matthews],
             Metrics::AccuracyF1 => vec![accuracy, ("f1", confusion.scores(1).f1)],
             Metrics::AccuracyMacroF1 => vec![accuracy, macro_f1],
-            Metrics::Classes => vec![macro_f1, matthews, accuracy],
+            Metrics::Classes => {
+                let mut metrics = vec![macro_f1, matthews];
+                if let Some(scale) = ratings::scale_of_labels(&self.labels) {
+                    let values = |labels: &[usize]| labels.iter().map(|it| scale[*it]).collect();
+                    let (p, r): (Vec<f64>, Vec<f64>) = (values(&predictions), values(&references));
+                    metrics.extend(kappa(&p, &r, &scale)?);
+                }
+                metrics.push(accuracy);
+                metrics
+            }
             _ => vec![accuracy],
         })
     }
@@ -256,14 +270,24 @@ impl Task {
         let (pearson, spearman) = (pearson(&p, &r)?, spearman(&p, &r)?);
         Ok(match self.metrics {
             Metrics::Correlations => vec![("pearson", pearson), ("spearman", spearman)],
-            _ => vec![
-                ("spearman", spearman),
-                ("mean_squared_error", mean_squared_error(&p, &r)?),
-                ("mean_absolute_error", mean_absolute_error(&p, &r)?),
-                ("pearson", pearson),
-            ],
+            _ => {
+                let mut metrics = vec![
+                    ("spearman", spearman),
+                    ("mean_squared_error", mean_squared_error(&p, &r)?),
+                    ("mean_absolute_error", mean_absolute_error(&p, &r)?),
+                ];
+                metrics.extend(kappa(&p, &r, &r)?);
+                metrics.push(("pearson", pearson));
+                metrics
+            }
         })
     }
+}
+
+/// Kappa by its name, if the targets are ratings.
+fn kappa(p: &[f64], r: &[f64], scale: &[f64]) -> Result<Option<(&'static str, f64)>, MetricError> {
+    let kappa = ratings::quadratic_kappa(p, r, scale)?;
+    Ok(kappa.map(|kappa| ("quadratic_kappa", kappa)))
 }
 
 pub(super) fn check_length(

@@ -42,6 +42,27 @@ pub struct TaskSpec {
     pub files: SplitFiles,
 }
 
+/// Tasks in files of one's own, with columns of the usual names.
+const OWN: [(&str, TaskKind); 7] = [
+    ("classify", TaskKind::Classification),
+    ("pair", TaskKind::Classification),
+    ("regress", TaskKind::Regression),
+    ("multi-label", TaskKind::MultiLabel),
+    ("choice", TaskKind::MultipleChoice),
+    ("tokens", TaskKind::TokenClassification),
+    ("qa", TaskKind::QuestionAnswering),
+];
+
+pub(super) fn own_names() -> impl Iterator<Item = &'static str> {
+    OWN.iter().map(|(name, _)| *name)
+}
+
+/// Whether two names of tasks differ at most in case, `-` and `_`.
+pub(super) fn is_same_name(known: &str, name: &str) -> bool {
+    let simple = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+    simple(known) == simple(name)
+}
+
 fn default_separator() -> String {
     "|".to_owned()
 }
@@ -64,9 +85,11 @@ pub struct Columns {
     /// The question about the context; for multiple choice it is put before each choice. Default:
     /// `question`, for multiple choice none
     pub question: Option<String>,
-    /// A column for each choice, or one with a JSON list. Default: `choices`
+    /// A column for each choice, or one with a list, which tables spell out as JSON. Default:
+    /// `choices`
     pub choices: Vec<String>,
-    /// Answers with `text` and `answer_start`, as in SQuAD. Default: `answers`
+    /// Answers with `text` and `answer_start`, as in SQuAD; tables spell them out as JSON, and a
+    /// blank cell is no answer. Default: `answers`
     pub answers: String,
     /// Words, as a JSON list or between white space. Default: `tokens`
     pub tokens: String,
@@ -116,6 +139,18 @@ impl TaskSpec {
             quoting: None,
             files: SplitFiles::default(),
         }
+    }
+
+    /// A task of one's own by name, with columns of the usual names: `classify`, `pair` (a second
+    /// text in `pair`), `regress`, `multi-label`, `choice`, `tokens`, `qa`; case, `_` and `-` do not
+    /// matter.
+    pub fn named(name: &str) -> Option<Self> {
+        let (known, kind) = OWN.iter().find(|(known, _)| is_same_name(known, name))?;
+        let mut spec = Self::new(*known, *kind);
+        if *known == "pair" {
+            spec.columns.pair = Some("pair".to_owned());
+        }
+        Some(spec)
     }
 
     pub(super) fn into_task(self) -> Result<Task, TaskError> {

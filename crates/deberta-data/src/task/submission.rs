@@ -126,31 +126,6 @@ impl Task {
         Ok(())
     }
 
-    /// Writes the probability that a question has no answer, by question, as the second file of
-    /// SQuAD 2.0's script.
-    ///
-    /// # Errors
-    ///
-    /// If the numbers differ, a prediction is not an answer, or `out` fails.
-    pub fn write_no_answer_probs(
-        &self,
-        out: &mut dyn Write,
-        predictions: &[Prediction],
-        examples: &[Example],
-    ) -> Result<(), ScoreError> {
-        check_length(predictions, examples)?;
-        let pairs = predictions.iter().zip(examples);
-        let probs = pairs.map(|(prediction, example)| match prediction {
-            Prediction::Answer { no_answer_prob, .. } => {
-                Ok((example.id().to_owned(), Value::from(*no_answer_prob)))
-            }
-            _ => Err(unlike(example, "an answer")),
-        });
-        let probs = probs.collect::<Result<Map<String, Value>, ScoreError>>()?;
-        writeln!(out, "{}", Value::Object(probs))?;
-        Ok(())
-    }
-
     /// A prediction by name.
     fn value(&self, prediction: &Prediction, example: &Example) -> Result<Value, ScoreError> {
         let name = |label: &usize| {

@@ -28,7 +28,8 @@ pub struct TokenizerOptions {
     /// Default: false.
     pub split_by_punct: bool,
     /// Whether `[CLS]`, `[SEP]`, `[PAD]` and `[UNK]` inside a text stand for themselves, as in the
-    /// transformers library. Default: false, as in Microsoft's code: a text cannot forge markers.
+    /// transformers library. Default: false, as in Microsoft's code: a text cannot forge markers. In a
+    /// `tokenizer.json` they usually do, whatever this says.
     pub markers_in_text: bool,
 }
 
@@ -57,6 +58,7 @@ pub struct Tokenizer {
     pub(super) verbatim: Finder,
     /// Finds those that are looked for after lower-casing.
     pub(super) normalized: Finder,
+    max_length: Option<usize>,
     fingerprint: String,
 }
 
@@ -174,9 +176,12 @@ impl Tokenizer {
             let reason = "split_by_punct is for spm.model only";
             return Err(TokenizerError::malformed(path, reason));
         }
+        let max_length = sidecar.max_length;
         let opened = open::open(path, &files, sidecar)?;
-        Self::build(opened, files, options)
-            .ok_or_else(|| TokenizerError::malformed(path, "the added tokens are too long"))
+        let mut tokenizer = Self::build(opened, files, options)
+            .ok_or_else(|| TokenizerError::malformed(path, "the added tokens are too long"))?;
+        tokenizer.max_length = max_length;
+        Ok(tokenizer)
     }
 
     fn build(opened: Opened, files: TokenizerFiles, options: TokenizerOptions) -> Option<Self> {
@@ -188,6 +193,7 @@ impl Tokenizer {
             added: opened.added,
             verbatim: Finder::default(),
             normalized: Finder::default(),
+            max_length: None,
             fingerprint: String::new(),
         };
         (tokenizer.verbatim, tokenizer.normalized) = tokenizer.finders()?;
@@ -242,7 +248,9 @@ impl Tokenizer {
         if let TokenizerFiles::Json { json } = &self.files {
             let path = Path::new("the tokenizer with its added tokens");
             let json = hub::with_added(path, json, new)?;
+            let max_length = self.max_length;
             *self = Self::from_files(TokenizerFiles::Json { json }, path)?;
+            self.max_length = max_length;
             return Ok(());
         }
         let before = std::mem::replace(&mut self.added, added);
@@ -264,6 +272,18 @@ impl Tokenizer {
     /// Tokens that stand for themselves in texts, by id; the mask is among them.
     pub fn added_tokens(&self) -> impl Iterator<Item = (u32, &AddedToken)> {
         self.added.iter().map(|(id, token)| (*id, token))
+    }
+
+    /// Most tokens of a sequence that the model was made for, markers included, if
+    /// `tokenizer_config.json` says so (`model_max_length`). [`save`](Tokenize::save) keeps it;
+    /// nothing here cuts by it.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
+    /// Changes what [`max_length`](Self::max_length) says.
+    pub fn set_max_length(&mut self, max_length: Option<usize>) {
+        self.max_length = max_length;
     }
 
     /// What happens to a text first.
@@ -402,6 +422,7 @@ impl Tokenize for Tokenizer {
             ],
             tokens,
             base: self.engine.base().len(),
+            max_length: self.max_length,
         };
         sidecar::write(dir, &description)
     }

@@ -21,6 +21,8 @@ pub(super) const ROLES: [&str; 5] = [
     "unk_token",
     "mask_token",
 ];
+/// A longer `model_max_length` stands for "no limit", and so does one without room for markers.
+const MAX_LENGTHS: std::ops::RangeInclusive<f64> = 3.0..=1e6;
 /// Where further special tokens are listed, in older and newer files.
 const LISTS: [&str; 2] = ["additional_special_tokens", "extra_special_tokens"];
 
@@ -34,6 +36,8 @@ pub(super) struct Sidecar {
     pub(super) placed: BTreeMap<u32, AddedToken>,
     /// Special tokens that get the next free ids.
     pub(super) unplaced: Vec<AddedToken>,
+    /// Most tokens of a sequence (`model_max_length`).
+    pub(super) max_length: Option<usize>,
 }
 
 impl Sidecar {
@@ -61,6 +65,9 @@ impl Sidecar {
                 }
             }
             sidecar.options.read(&file).map_err(malformed)?;
+            let said = file.get("model_max_length").and_then(Value::as_f64);
+            let said = said.filter(|it| MAX_LENGTHS.contains(it));
+            sidecar.max_length = said.map(|it| it as usize).or(sidecar.max_length);
         }
         (sidecar.placed, sidecar.unplaced) = tokens
             .finish()
@@ -230,6 +237,7 @@ pub(super) struct Description<'a> {
     pub(super) tokens: Vec<(u32, &'a AddedToken)>,
     /// Number of ids of the vocabulary itself.
     pub(super) base: usize,
+    pub(super) max_length: Option<usize>,
 }
 
 /// Writes the three files so that other libraries open the folder the same way.
@@ -253,6 +261,9 @@ pub(super) fn write(dir: &Path, description: &Description<'_>) -> Result<(), Tok
     let mut config = specials;
     config["do_lower_case"] = json!(description.options.lower_case);
     config["tokenizer_class"] = json!(description.class);
+    if let Some(max_length) = description.max_length {
+        config["model_max_length"] = json!(max_length);
+    }
     if description.class == "DebertaV2Tokenizer" {
         config["split_by_punct"] = json!(description.options.split_by_punct);
         config["vocab_type"] = json!("spm");

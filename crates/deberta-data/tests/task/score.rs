@@ -2,7 +2,7 @@
 
 use deberta_data::task::{Prediction, Report, Split, Task};
 
-use crate::{RECORD, read};
+use crate::{Files, RECORD, read};
 
 /// Scores and writes predictions for a file.
 fn judge(
@@ -85,6 +85,37 @@ fn scores_and_submissions_are_those_of_the_benchmarks() {
         (Some(0.5), 1.0)
     );
     assert_eq!(written, "EU I-ORG\nis O\n\n");
+}
+
+/// Squared errors 0, 4, 0 of the references 1, 3, 4; by chance (0 + 4 + 9, 0 + 4 + 9, 9 + 1 + 0) / 3.
+#[test]
+fn ratings_have_a_quadratic_kappa() {
+    let kappa = 1.0 - 4.0 / (36.0 / 3.0);
+    let text = "text,label\na,1\nb,3\nc,4\n";
+    let score = |task: &str, labels: &[&str], predictions: &[Prediction]| {
+        let labels = labels.iter().map(|it| (*it).to_owned()).collect();
+        let task = Task::named(task).unwrap().with_labels(labels);
+        let files = Files::new(&[("dev.csv", text)]);
+        let examples = files.read(&task, Split::Dev).unwrap();
+        task.score(predictions, &examples).unwrap()
+    };
+    let labels = [0, 0, 2].map(Prediction::Label);
+    let report = score("classify", &["1", "3", "4"], &labels);
+    assert!((report.value("quadratic_kappa").unwrap() - kappa).abs() < 1e-12);
+    assert_eq!(report.main().name, "accuracy");
+    let numbers = [0.2, 1.4, 4.4].map(Prediction::Score);
+    let report = score("regress", &[], &numbers);
+    assert!((report.value("quadratic_kappa").unwrap() - kappa).abs() < 1e-12);
+    assert_eq!(report.main().name, "pearson");
+
+    let named = "text,label\na,1\nb,x\nc,4\n";
+    let files = Files::new(&[("dev.csv", named)]);
+    let labels = ["1", "x", "4"].map(str::to_owned);
+    let task = Task::named("classify").unwrap().with_labels(labels.into());
+    let examples = files.read(&task, Split::Dev).unwrap();
+    let labels = [0, 1, 2].map(Prediction::Label);
+    let report = task.score(&labels, &examples).unwrap();
+    assert_eq!(report.value("quadratic_kappa"), None);
 }
 
 #[test]

@@ -83,6 +83,29 @@ fn options_come_from_the_configuration_and_are_saved() {
 }
 
 #[test]
+fn the_longest_sequence_is_read_and_saved() {
+    let dir = TempDir::new().unwrap();
+    let said = |text: &str| {
+        fs::write(dir.path().join("tokenizer_config.json"), text).unwrap();
+        Tokenizer::open(dir.path()).unwrap().max_length()
+    };
+    for mut tokenizer in [open("nmt_nfkc.model"), train(TokenizerKind::Unigram)] {
+        assert_eq!(tokenizer.max_length(), None);
+        tokenizer.set_max_length(Some(1680));
+        tokenizer.add_tokens(&[AddedToken::text("<<T>>")]).unwrap();
+        tokenizer.save(dir.path()).unwrap();
+        let saved = Tokenizer::open(dir.path()).unwrap();
+        assert_eq!(saved.max_length(), Some(1680));
+    }
+    // What transformers writes for "no limit".
+    assert_eq!(
+        said(r#"{"model_max_length": 1000000000000000019884624838656}"#),
+        None
+    );
+    assert_eq!(said(r#"{"model_max_length": 512}"#), Some(512));
+}
+
+#[test]
 fn options_that_do_not_apply_are_refused() {
     let options = TokenizerOptions {
         split_by_punct: true,

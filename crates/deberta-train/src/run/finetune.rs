@@ -47,8 +47,8 @@ pub struct FinetuneConfig {
     /// Length, batches, and what happens how often.
     #[serde(default)]
     pub run: RunConfig,
-    /// Metric that chooses the best checkpoint, larger is better; `null` for the loss, smaller is
-    /// better. Default: `null`
+    /// Metric that chooses the best checkpoint; `null` for the loss. Which values are better,
+    /// [`TaskMetrics::smaller_is_better`] says. Default: `null`
     #[serde(default)]
     pub best_by: Option<String>,
 }

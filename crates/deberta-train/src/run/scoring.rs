@@ -16,6 +16,11 @@ pub trait TaskMetrics: Send + Sync + 'static {
     ///
     /// Whatever keeps them from being scored.
     fn score(&self, logits: &[ExampleLogits]) -> Result<Scores, SourceError>;
+
+    /// Whether the smaller value of a metric is the better one. Default: those that end in `_error`
+    fn smaller_is_better(&self, name: &str) -> bool {
+        name.ends_with("_error")
+    }
 }
 
 /// Metrics from a function.
@@ -87,8 +92,29 @@ impl Scoring {
         }
     }
 
-    /// The metric that decides.
+    /// The metric that decides, its sign changed where the smaller is better.
     pub(crate) fn deciding(&self, scores: &Scores) -> Option<f64> {
-        scores.get(self.best_by.as_ref()?).copied()
+        let name = self.best_by.as_ref()?;
+        let value = *scores.get(name)?;
+        let is_error = self.metrics.as_ref()?.smaller_is_better(name);
+        Some(if is_error { -value } else { value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_error_and_the_largest_accuracy_are_best() {
+        let names = ["accuracy", "mean_squared_error"];
+        let metrics: Arc<dyn TaskMetrics> = Arc::new(MetricsFn::new(&names, |_| Ok(Scores::new())));
+        let scores = |value: f64| names.map(|name| (name.to_owned(), value)).into();
+        let better = |best_by| {
+            let scoring = Scoring::new(&metrics, Some(best_by)).unwrap();
+            scoring.deciding(&scores(0.5)) > scoring.deciding(&scores(0.25))
+        };
+        assert!(better("accuracy"));
+        assert!(!better("mean_squared_error"));
     }
 }

@@ -28,6 +28,9 @@ pub(crate) struct TaskArgs {
     /// Column of the question
     #[arg(long, value_name = "NAME", help_heading = "Your own files")]
     question_column: Option<String>,
+    /// Column of the answers to a question, JSON as in SQuAD [default: answers]
+    #[arg(long, value_name = "NAME", help_heading = "Your own files")]
+    answers_column: Option<String>,
     /// A column for each choice, or one with a JSON list [default: choices]
     #[arg(
         long,
@@ -42,16 +45,16 @@ pub(crate) struct TaskArgs {
     /// Column of their tags [default: tags]
     #[arg(long, value_name = "NAME", help_heading = "Your own files")]
     tags_column: Option<String>,
-    /// Labels in the order of the outputs; those of the training files by default
+    /// Labels in the order of the outputs [default: those of the training files, or of the model]
     #[arg(long, value_delimiter = ',', help_heading = "Your own files")]
-    labels: Vec<String>,
+    pub(crate) labels: Vec<String>,
     /// Character between columns [default: a comma in .csv, a tab elsewhere]
     #[arg(long, value_name = "CHAR", help_heading = "Your own files")]
     delimiter: Option<char>,
     /// Whether quotation marks enclose fields [default: in .csv only]
     #[arg(long, value_name = "BOOL", help_heading = "Your own files")]
     quoting: Option<bool>,
-    /// Text between the labels of a multi-label row [default: |]
+    /// Text between the labels of a multi-label row, if they are not a JSON list [default: |]
     #[arg(long, value_name = "TEXT", help_heading = "Your own files")]
     label_separator: Option<String>,
 }
@@ -72,6 +75,7 @@ impl TaskArgs {
             replace(&mut columns.text, &self.text_column);
             replace(&mut columns.label, &self.label_column);
             replace(&mut columns.context, &self.context_column);
+            replace(&mut columns.answers, &self.answers_column);
             replace(&mut columns.tokens, &self.tokens_column);
             replace(&mut columns.tags, &self.tags_column);
             add(&mut columns.pair, &self.pair_column);

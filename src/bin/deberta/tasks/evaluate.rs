@@ -6,8 +6,7 @@ use anyhow::Result;
 use deberta::backend::DefaultBackend;
 use deberta::data::task::Split;
 
-use super::args::TaskArgs;
-use super::predict::{FileArgs, files, open};
+use super::predict::{FileArgs, ModelArgs, files, open};
 use crate::stdout::stdout;
 use crate::watch::Watcher;
 
@@ -15,16 +14,10 @@ use crate::watch::Watcher;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Model folder of a fine-tuning run, or a model on the Hub with --task
-    #[arg(long, short)]
-    model: String,
     #[command(flatten)]
-    task: TaskArgs,
+    model: ModelArgs,
     #[command(flatten)]
     files: FileArgs,
-    /// Most tokens of a sequence, if not as in training
-    #[arg(long)]
-    max_length: Option<usize>,
     /// Print one JSON object per set of examples
     #[arg(long)]
     json: bool,
@@ -34,12 +27,13 @@ const EXAMPLES: &str = "\
 Examples:
   deberta evaluate -m runs/finetune/model --data glue/SST-2
   deberta evaluate -m runs/own/model --file labelled.csv --json
-  deberta evaluate -m owner/sentiment --task classify --file labelled.csv --label-column stars";
+  deberta evaluate -m owner/sentiment --task classify --file labelled.csv --label-column stars
+  deberta evaluate -m owner/sst2 --task sst-2 --data glue/SST-2 --labels 0,1";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let watcher = &mut Watcher::default();
-    let predictor = open::<DefaultBackend>(&args.model, &args.task, args.max_length, watcher)?
-        .with_batch_size(args.files.batch_size);
+    let predictor =
+        open::<DefaultBackend>(&args.model, watcher)?.with_batch_size(args.files.batch_size);
     let mut out = stdout();
     for set in predictor.predict(&files(&args.files), Split::Dev, watcher)? {
         let scores = set.scores()?;

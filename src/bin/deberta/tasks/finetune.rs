@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use deberta::backend::DefaultAutodiffBackend;
 use deberta::finetune::{self, FinetuneJob, FinetuneOutcome, SetOutcome};
 
@@ -130,6 +130,7 @@ impl ClassWeights {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    watch::show_warnings(args.plain);
     let job = job(args)?;
     let options = watch::training(args.resume, args.plain, &args.out)?;
     let device = Default::default();
@@ -150,6 +151,11 @@ fn job(args: &Args) -> Result<FinetuneJob> {
         (None, true) => FinetuneJob::of_run(&args.out)?,
         (None, false) => None,
     };
+    ensure!(
+        begun.is_some() || !args.resume,
+        "{}: no run to resume",
+        args.out.display()
+    );
     let known = begun.as_ref().map(|job| job.task.clone());
     let task = args.task.settings(known)?.context("name a task: --task")?;
     let mut job = match begun {
@@ -166,6 +172,16 @@ fn job(args: &Args) -> Result<FinetuneJob> {
     apply_training(args, &mut job);
     for setting in &args.set {
         job = job.with_setting(setting)?;
+    }
+    // The settings say of how many parts an update is made.
+    if let Some(batch_size) = args.batch_size {
+        let run = &mut job.train.run;
+        let parts = run.grad_accumulation.max(1);
+        ensure!(
+            batch_size > 0 && batch_size.is_multiple_of(parts),
+            "--batch-size is {batch_size}, expected a multiple of train.run.grad_accumulation, {parts}"
+        );
+        run.batch_size = batch_size / parts;
     }
     Ok(job)
 }
@@ -228,9 +244,6 @@ fn apply_training(args: &Args, job: &mut FinetuneJob) {
     if let Some(lr) = args.lr {
         train.schedule.peak_lr = lr;
     }
-    if let Some(batch_size) = args.batch_size {
-        train.run.batch_size = (batch_size / train.run.grad_accumulation.max(1)).max(1);
-    }
 }
 
 fn summarise(outcome: &FinetuneOutcome, out: &Path) -> Result<()> {
@@ -285,4 +298,39 @@ fn print_table(stdout: &mut impl Write, set: &SetOutcome) -> Result<()> {
         writeln!(stdout, "{name:24} {majority:>10.4} {mean:>10.4}{deviation}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn job_of(flags: &[&str]) -> Result<FinetuneJob> {
+        let base = ["finetune", "--task", "classify", "--model", "m"];
+        job(&Cli::try_parse_from([&base[..], flags].concat())?.args)
+    }
+
+    #[test]
+    fn there_has_to_be_a_run_to_resume() {
+        let error = job_of(&["--resume", "--out", "runs/mistyped"]).unwrap_err();
+        assert_eq!(error.to_string(), "runs/mistyped: no run to resume");
+    }
+
+    #[test]
+    fn a_batch_is_all_sequences_of_an_update() {
+        let in_parts = ["--set", "train.run.grad_accumulation=8", "--batch-size"];
+        let with = |batch_size| job_of(&[&in_parts[..], &[batch_size]].concat());
+        assert_eq!(with("32").unwrap().train.run.batch_size, 4);
+        assert_eq!(
+            with("3").unwrap_err().to_string(),
+            "--batch-size is 3, expected a multiple of train.run.grad_accumulation, 8"
+        );
+    }
 }

@@ -22,16 +22,10 @@ use crate::watch::Watcher;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Model folder of a fine-tuning run, or a model on the Hub with --task
-    #[arg(long, short)]
-    model: String,
     #[command(flatten)]
-    task: TaskArgs,
+    model: ModelArgs,
     #[command(flatten)]
     files: FileArgs,
-    /// Most tokens of a sequence, if not as in training
-    #[arg(long)]
-    max_length: Option<usize>,
     /// How to write predictions
     #[arg(long, default_value = "submission")]
     format: Format,
@@ -44,6 +38,22 @@ const EXAMPLES: &str = "\
 Examples:
   deberta predict -m runs/finetune/model --data glue/SST-2 --out submission/
   deberta predict -m runs/own/model --file unlabelled.csv > predictions.tsv";
+
+/// The model, and what it is asked about otherwise than in training.
+#[derive(clap::Args)]
+pub(crate) struct ModelArgs {
+    /// Model folder of a fine-tuning run, or a model on the Hub with --task
+    #[arg(long, short)]
+    model: String,
+    #[command(flatten)]
+    task: TaskArgs,
+    /// Most tokens of a sequence [default: as in training, or as the files of the model say]
+    #[arg(long)]
+    max_length: Option<usize>,
+    /// Probability above which a label of a multi-label task holds [default: 0.5]
+    #[arg(long, value_name = "P")]
+    threshold: Option<f64>,
+}
 
 /// Files, or the folder that has them.
 #[derive(clap::Args)]
@@ -73,8 +83,8 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let watcher = &mut Watcher::default();
-    let predictor = open::<DefaultBackend>(&args.model, &args.task, args.max_length, watcher)?
-        .with_batch_size(args.files.batch_size);
+    let predictor =
+        open::<DefaultBackend>(&args.model, watcher)?.with_batch_size(args.files.batch_size);
     let form = match args.format {
         Format::Submission => Form::Submission,
         Format::Jsonl => Form::JsonLines,
@@ -115,34 +125,32 @@ fn write(set: &Predicted, form: Form, dir: &Path) -> Result<()> {
 
 /// Opens a model for its own task, or for the one that the flags describe.
 pub(super) fn open<B: DebertaBackend>(
-    model: &str,
-    task: &TaskArgs,
-    max_length: Option<usize>,
+    args: &ModelArgs,
     watcher: &mut Watcher,
 ) -> Result<Predictor<B>> {
-    let dir = hub::resolve(model, &HubOptions::from_env(), watcher)?;
-    let known = TaskFile::of_model(&dir)?;
-    let settings = task.settings(known.as_ref().map(|it| it.task.clone()))?;
-    let settings = settings.with_context(|| {
+    let dir = hub::resolve(&args.model, &HubOptions::from_env(), watcher)?;
+    let known = TaskFile::of_model(&dir)?.map(|it| it.task);
+    // They name the outputs of a model that is there, also for published tasks.
+    let mut task = args.task.clone();
+    let labels = std::mem::take(&mut task.labels);
+    let settings = task.settings(known)?.with_context(|| {
         format!(
             "{} does not say what it was trained for: name a task, --task",
             dir.display()
         )
     })?;
-    let mut file = match known {
-        Some(file) => TaskFile {
-            task: settings,
-            ..file
-        },
-        None => TaskFile {
-            task: settings,
-            text: Default::default(),
-            answers: Default::default(),
-        },
-    };
-    file.text.max_length = max_length.unwrap_or(file.text.max_length);
     let device = Default::default();
-    Ok(Predictor::open(model, Some(file), &device, watcher)?)
+    let mut predictor = Predictor::open(&args.model, Some(settings), &device, watcher)?;
+    if !labels.is_empty() {
+        predictor = predictor.with_labels(labels)?;
+    }
+    if let Some(threshold) = args.threshold {
+        predictor = predictor.with_threshold(threshold)?;
+    }
+    if let Some(max_length) = args.max_length {
+        predictor = predictor.with_max_length(max_length)?;
+    }
+    Ok(predictor)
 }
 
 pub(super) fn files(args: &FileArgs) -> Files {

@@ -199,10 +199,12 @@ impl Input {
                 let (number, line) = line?;
                 Ok(line.and_then(|line| reader::plain(number, line, columns.len())))
             })),
-            InputFormat::Jsonl => Box::new(Lines::new(source).map(move |line| {
-                let (number, line) = line?;
-                Ok(line.and_then(|line| reader::json(number, &line, &columns)))
-            })),
+            InputFormat::Jsonl => Box::new(Lines::new(source).filter(reader::has_text).map(
+                move |line| {
+                    let (number, line) = line?;
+                    Ok(line.and_then(|line| reader::json(number, &line, &columns)))
+                },
+            )),
             InputFormat::Csv => Box::new(reader::csv(source, b',', &columns)?),
             InputFormat::Tsv => Box::new(reader::csv(source, b'\t', &columns)?),
         };

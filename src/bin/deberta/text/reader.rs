@@ -145,6 +145,11 @@ pub(super) fn plain(line: u64, text: String, columns: usize) -> Result<Record, B
     })
 }
 
+/// Whether there is anything on a line; what cannot be read counts.
+pub(super) fn has_text(line: &Result<(u64, Result<String, BadLine>)>) -> bool {
+    !matches!(line, Ok((_, Ok(text))) if text.trim().is_empty())
+}
+
 /// A line that is a JSON object with these fields, or a string if there is one field.
 pub(super) fn json(line: u64, text: &str, columns: &[String]) -> Result<Record, BadLine> {
     let bad = |reason: String| BadLine { line, reason };

@@ -12,7 +12,7 @@ use super::files::{NamedSet, Splits};
 use super::reader::Headerless;
 use super::row::ColumnNames;
 use super::score::Metrics;
-use super::spec::TaskSpec;
+use super::spec::{self, TaskSpec};
 use super::submission::Submission;
 use super::{Format, Task, TaskKind};
 
@@ -83,38 +83,20 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
         .flatten()
 }
 
-/// Tasks in own files with the usual names of columns.
-const GENERIC: &[(&str, TaskKind)] = &[
-    ("classify", TaskKind::Classification),
-    ("pair", TaskKind::Classification),
-    ("regress", TaskKind::Regression),
-    ("multi-label", TaskKind::MultiLabel),
-    ("choice", TaskKind::MultipleChoice),
-    ("tokens", TaskKind::TokenClassification),
-    ("qa", TaskKind::QuestionAnswering),
-];
-
 pub(super) fn names() -> Vec<&'static str> {
     let published = entries().map(|entry| entry.name);
-    published
-        .chain(GENERIC.iter().map(|(name, _)| *name))
-        .collect()
+    published.chain(spec::own_names()).collect()
 }
 
 pub(super) fn find(name: &str) -> Result<Task, TaskError> {
-    let simple = |name: &str| name.to_lowercase().replace(['-', '_'], "");
-    let is_wanted = |known: &&str| simple(known) == simple(name);
+    let is_wanted = |known: &&str| spec::is_same_name(known, name);
     let mut entries = entries();
     let entry =
         entries.find(|entry| is_wanted(&entry.name) || entry.aliases.iter().any(&is_wanted));
     if let Some(entry) = entry {
         return Ok(entry.to_task());
     }
-    if let Some((name, kind)) = GENERIC.iter().find(|(known, _)| is_wanted(known)) {
-        let mut spec = TaskSpec::new(*name, *kind);
-        if *name == "pair" {
-            spec.columns.pair = Some("pair".to_owned());
-        }
+    if let Some(spec) = TaskSpec::named(name) {
         return Task::custom(spec);
     }
     Err(TaskError::Unknown {
