@@ -87,10 +87,8 @@ impl<'a> Training<'a> {
             has_types: source.has_types(),
         };
         let majority = Majority::new(&task, &data.train);
-        let class_weights = match job.train.balanced_classes {
-            true => Some(weights::balanced(&task, &data.train)?),
-            false => None,
-        };
+        let balanced = job.train.balanced_classes;
+        let class_weights = balanced.then(|| weights::balanced(&task, &data.train));
         let train = Arc::new(encoder.encode(&data.train)?);
         train.note_cut("training", &job.text, progress);
         let train_examples = data.train.len();
@@ -127,7 +125,7 @@ impl<'a> Training<'a> {
             options,
             train_examples,
             train,
-            class_weights,
+            class_weights: class_weights.transpose()?,
             majority: baselines,
             skipped_lines: data.skipped_lines,
             source,
