@@ -81,7 +81,8 @@ mod tests {
         assert_eq!(list_param_ids(&restored), list_param_ids(&block));
         assert_eq!(restored.linear.weight.to_data(), weight);
         // Burn's own recorder writes the same.
-        let expected = Recorder::<Flex>::record(&Format::default(), block.into_record(), ());
+        let record = restored.into_record();
+        let expected = Recorder::<Flex>::record(&Format::default(), record, ());
         assert!(bytes == expected.unwrap());
     }
 

@@ -167,9 +167,9 @@ pub struct FinetuneData {
 
 /// A fine-tuned model, and how the run went.
 pub struct Finetuned<M> {
-    /// The model of the best evaluation.
+    /// The model of the best evaluation whose checkpoint could be read.
     pub model: M,
-    /// Step after which it was best.
+    /// Step of that evaluation.
     pub step: usize,
     /// Its metrics on the held-out examples.
     pub scores: Scores,
@@ -181,7 +181,8 @@ pub struct Finetuned<M> {
 ///
 /// The run folder receives `config.json`, `metrics.jsonl` and `checkpoints/`, among them the best.
 /// On one backend and device, the same configuration, weights and data give the same model, however
-/// often the run is interrupted, killed and resumed.
+/// often the run is interrupted, killed and resumed. If the best checkpoint was lost in the meantime,
+/// there is a warning and the model of the last step.
 ///
 /// # Errors
 ///

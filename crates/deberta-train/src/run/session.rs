@@ -382,7 +382,7 @@ where
     }
 }
 
-/// - [`Tally::grad_norm`] of an evaluation is 0
+/// Refuses losses and gradients that are no numbers; an evaluation has a gradient norm of 0.
 fn check_finite(step: usize, tally: &Tally) -> Result<(), TrainError> {
     let loss_nats = tally.loss_nats();
     // Without targets, or if all of them have weight 0, there is no loss: odd but harmless.

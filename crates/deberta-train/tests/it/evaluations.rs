@@ -28,8 +28,13 @@ struct Judged {
 
 impl Judged {
     fn new(scores: [f64; EVALUATIONS]) -> Self {
+        let mut config = config(5 * EVALUATIONS);
+        // Tests beside this one draw from the same random numbers.
+        config.model = config.model.without_dropout();
+        config.head.classifier_dropout = 0.0;
+        config.sift = None;
         Self {
-            config: config(5 * EVALUATIONS),
+            config,
             scores,
             made: Arc::default(),
         }

@@ -152,8 +152,8 @@ impl ExampleSource<TaskBatch> for Exploding {
     }
 
     fn batch(&self, examples: &[ExampleId]) -> Result<TaskBatch, SourceError> {
-        let step = self.batches.fetch_add(1, Ordering::Relaxed) / 2;
-        let value = if step == 9 { 6e18 } else { 0.0 };
+        let step = self.batches.fetch_add(1, Ordering::Relaxed);
+        let value = if step == 9 { 1.8e19 } else { 0.0 };
         Ok(TaskBatch {
             targets: Targets::Values(vec![value; examples.len()]),
             ..self.examples.batch(examples)?
@@ -168,6 +168,7 @@ fn parameters_of_gradients_that_overflow_are_never_saved() {
     config.head.labels.truncate(1);
     (config.sift, config.best_by) = (None, None);
     config.run.eval_every = 1000;
+    (config.run.batch_size, config.run.grad_accumulation) = (1, 1);
     let data = FinetuneData {
         train: Arc::new(Exploding {
             examples: Majority::new(0, 50),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use deberta_train::checkpoint::CheckpointStore;
 use deberta_train::report::{Baseline, write_report};
 use deberta_train::run::{
     MetricsLine, PretrainConfig, PretrainData, PretrainObjective, RunReport, TrainError, pretrain,
@@ -155,6 +156,22 @@ fn a_run_folder_is_not_overwritten() {
     let report = train(&config(2), &data(), run.path(), true).unwrap();
     assert_eq!((report.tokens, report.resumed_from), (0, Some(2)));
     assert!(report.evaluation.is_some());
+}
+
+#[test]
+fn a_folder_in_which_another_run_trains_is_refused() {
+    let run = tempfile::tempdir().unwrap();
+    let other = CheckpointStore::open(run.path(), 2).unwrap();
+    for resume in [false, true] {
+        let error = train(&config(2), &data(), run.path(), resume).unwrap_err();
+        assert!(matches!(&error, TrainError::RunInUse { path } if path == run.path()));
+    }
+    drop(other);
+    assert!(
+        train(&config(2), &data(), run.path(), false)
+            .unwrap()
+            .completed
+    );
 }
 
 #[test]

@@ -165,6 +165,20 @@ fn of_a_damaged_checkpoint_the_previous_is_used() {
     }
 }
 
+#[test]
+fn the_reason_is_told_why_a_checkpoint_is_not_used() {
+    let run = tempfile::tempdir().unwrap();
+    Orders::new(run.path()).run();
+    let manifest = run.path().join("checkpoints/step-0000020/manifest.json");
+    fs::remove_file(&manifest).unwrap();
+
+    let outcome = check_resume(run.path(), 10);
+    let message = &outcome.rejected[0];
+    let (what, why) = message.rsplit_once(": ").unwrap();
+    assert_eq!(what, format!("cannot access {}", manifest.display()));
+    assert!(!why.is_empty());
+}
+
 fn truncate(path: &Path) {
     let bytes = fs::read(path).unwrap();
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
