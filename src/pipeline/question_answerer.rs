@@ -165,7 +165,7 @@ impl<B: DebertaBackend> QuestionAnswerer<B> {
         for (window, logits) in windows.iter().zip(logits) {
             // Aligned spans may coincide, so more are looked at.
             let wanted = match self.whole_words {
-                true => 2 * self.top_k + 10,
+                true => self.top_k.saturating_mul(2).saturating_add(10),
                 false => self.top_k,
             };
             let (spans, nothing) = best_spans(window, logits, wanted, self.max_answer_tokens);

@@ -8,7 +8,7 @@ use deberta::model::heads::replaced_token::DebertaForReplacedTokenDetection;
 use deberta::model::heads::{HeadConfig, TaskModel};
 use deberta::model::{DebertaConfig, DebertaInput};
 use deberta::pipeline::{
-    Embedder, LongTexts, QuestionAnswerer, ReplacedTokens, Reranker, TextClassifier,
+    Embedder, LabelScore, LongTexts, QuestionAnswerer, ReplacedTokens, Reranker, TextClassifier,
     TokenClassifier, ZeroShotClassifier,
 };
 
@@ -125,6 +125,8 @@ fn a_long_text_is_as_bad_as_its_worst_window() {
 }
 
 #[test]
+#[test]
+#[test]
 fn documents_are_ranked_and_long_ones_cut() {
     let dir = checkpoint("classify_one_label");
     let reranker = Reranker::<B>::open(dir.path(), &Default::default()).unwrap();
@@ -156,6 +158,29 @@ fn without_aggregation_long_texts_lose_no_token() {
     let entities = &classifier.predict(&[long.as_str()]).unwrap()[0];
     let places: Vec<(usize, usize)> = entities.iter().map(|it| (it.start, it.end)).collect();
     assert_eq!(places, tokens.offsets);
+}
+
+#[test]
+#[test]
+#[test]
+#[test]
+fn all_answers_to_a_question_can_be_asked_for() {
+    let dir = checkpoint("qa");
+    let answers = |top_k: usize, tokens: usize, whole_words: bool| {
+        QuestionAnswerer::<B>::open(dir.path(), &Default::default())
+            .unwrap()
+            .with_top_k(top_k)
+            .with_max_answer_tokens(tokens)
+            .with_whole_words(whole_words)
+            .predict(&[("Who?", TEXTS[0])])
+            .unwrap()
+            .remove(0)
+    };
+    for whole_words in [true, false] {
+        let all = answers(usize::MAX, usize::MAX, whole_words);
+        assert_eq!(all, answers(100_000, 100_000, whole_words));
+        assert!(all.len() > 100, "{}", all.len());
+    }
 }
 
 /// An encoder and its tokenizer with a random head for replaced tokens.
