@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PipelineError;
 use super::answer_spans::{Scored, best_spans};
-use super::base::{Base, Rows, common_methods, in_parallel};
+use super::base::{Base, Rows, common_methods};
 use super::text_classifier::sort_by_score;
 use super::windows::Characters;
 
@@ -122,26 +122,16 @@ impl<B: DebertaBackend> QuestionAnswerer<B> {
     ///
     /// If a question leaves no room for its context.
     pub fn predict(&self, questions: &[(&str, &str)]) -> Result<Vec<Vec<Answer>>, PipelineError> {
-        let windows = in_parallel(questions, |_, (question, context)| {
-            self.windows(question, context)
-        })?;
-        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let sequences: Vec<Sequence> = windows.into_iter().flatten().collect();
-        let logits = self.base.run(&sequences, Rows::OfTokens, |model, input| {
-            let logits = model.forward(input);
-            Tensor::stack::<3>(vec![logits.start, logits.end], 2)
-        });
-        let mut start = 0;
-        let answers = questions.iter().zip(counts).map(|((_, context), count)| {
-            let of_question = start..start + count;
-            start += count;
-            self.answers(
-                context,
-                &sequences[of_question.clone()],
-                &logits[of_question],
-            )
-        });
-        Ok(answers.collect())
+        self.base.run_windows(
+            questions,
+            |(question, context)| self.windows(question, context),
+            Rows::OfTokens,
+            |model, input| {
+                let logits = model.forward(input);
+                Tensor::stack::<3>(vec![logits.start, logits.end], 2)
+            },
+            |(_, context), windows, logits| self.answers(context, windows, logits),
+        )
     }
 
     fn windows(&self, question: &str, context: &str) -> Result<Vec<Sequence>, TokenizerError> {

@@ -11,7 +11,7 @@ use deberta_model::heads::{HeadConfig, ProblemType};
 use serde::{Deserialize, Serialize};
 
 use super::PipelineError;
-use super::base::{Base, Rows, common_methods, in_parallel};
+use super::base::{Base, Rows, common_methods};
 use super::score::ScoreFunction;
 
 /// A text, or two that belong together.
@@ -139,20 +139,17 @@ impl<B: DebertaBackend> TextClassifier<B> {
     where
         T: Into<TextInput<'a>> + Copy + Sync,
     {
-        let windows = in_parallel(texts, |_, text| self.windows((*text).into()))?;
-        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let sequences: Vec<Sequence> = windows.into_iter().flatten().collect();
-        let logits = self
-            .base
-            .run(&sequences, Rows::OfSequences, |model, input| {
-                model.forward(input)
-            });
-        let mut scores = logits.iter().map(|it| self.function.apply(it));
-        let answers = counts.into_iter().map(|count| {
-            let windows: Vec<Vec<f64>> = scores.by_ref().take(count).collect();
-            self.ranked(&windows)
-        });
-        Ok(answers.collect())
+        self.base.run_windows(
+            texts,
+            |text| self.windows((*text).into()),
+            Rows::OfSequences,
+            DebertaForSequenceClassification::forward,
+            |_, _, logits| {
+                let windows: Vec<Vec<f64>> =
+                    logits.iter().map(|it| self.function.apply(it)).collect();
+                self.ranked(&windows)
+            },
+        )
     }
 
     fn windows(
