@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::backend::Backend;
-use deberta_data::tokenizer::{Sequence, SequenceConfig, Truncation};
+use deberta_data::tokenizer::{Sequence, Tokenize, TokenizerError, Truncation};
 use deberta_model::DebertaBackend;
 use deberta_model::checkpoint::{Compatibility, load_task_model};
 use deberta_model::heads::classification::DebertaForSequenceClassification;
@@ -112,6 +112,8 @@ impl<B: DebertaBackend> TextClassifier<B> {
     }
 
     /// What becomes of texts that are too long. Default: their ends are cut off.
+    ///
+    /// Windows of a pair move over its longer text; the shorter one stays whole in each of them.
     pub fn with_long_texts(mut self, long_texts: LongTexts) -> Self {
         self.long_texts = long_texts;
         self
@@ -134,7 +136,7 @@ impl<B: DebertaBackend> TextClassifier<B> {
     ///
     /// # Errors
     ///
-    /// If a text cannot be encoded.
+    /// If a text cannot be encoded, or windows have no room beside the shorter text of a pair.
     pub fn predict<'a, T>(&self, texts: &[T]) -> Result<Vec<Vec<LabelScore>>, PipelineError>
     where
         T: Into<TextInput<'a>> + Copy + Sync,
@@ -152,22 +154,26 @@ impl<B: DebertaBackend> TextClassifier<B> {
         )
     }
 
-    fn windows(
-        &self,
-        input: TextInput<'_>,
-    ) -> Result<Vec<Sequence>, deberta_data::tokenizer::TokenizerError> {
+    fn windows(&self, input: TextInput<'_>) -> Result<Vec<Sequence>, TokenizerError> {
         let tokenizer = &self.base.tokenizer;
         if self.long_texts == LongTexts::Truncate {
             let config = self.base.sequences(Truncation::LongestFirst, 0);
             return Ok(vec![config.encode(tokenizer, input.text, input.pair)?]);
         }
-        let stride = self.base.max_length / 4;
-        let truncation = match input.pair {
-            Some(_) => Truncation::OnlySecond,
-            None => Truncation::OnlyFirst,
+        let first = tokenizer.encode(input.text)?;
+        let second = input.pair.map(|it| tokenizer.encode(it)).transpose()?;
+        // Windows move over the longer text; markers and the other text are in each of them.
+        let (truncation, fixed) = match &second {
+            None => (Truncation::OnlyFirst, 2),
+            Some(second) if second.ids.len() < first.ids.len() => {
+                (Truncation::OnlyFirst, 3 + second.ids.len())
+            }
+            Some(_) => (Truncation::OnlySecond, 3 + first.ids.len()),
         };
-        let config: SequenceConfig = self.base.sequences(truncation, stride);
-        config.windows(tokenizer, input.text, input.pair)
+        let room = self.base.max_length.saturating_sub(fixed);
+        let stride = (self.base.max_length / 4).min(room / 2);
+        let config = self.base.sequences(truncation, stride);
+        config.assemble_windows(tokenizer, &first, second.as_ref())
     }
 
     /// The scores of all windows as one list of labels.
