@@ -233,6 +233,44 @@ fn the_best_documents_are_printed_sorted() {
 }
 
 #[test]
+#[test]
+#[test]
+#[test]
+#[test]
+fn spaces_around_commas_belong_to_no_label() {
+    let dir = checkpoint("zero_shot_two_labels");
+    let ask = |list: &str| {
+        let arguments = ["zero-shot", "-m", text(dir.path()), "--labels", list, "fox"];
+        run(&arguments, "")
+    };
+    let spaced = ask(" sport , New York\t");
+    assert!(spaced.success, "{}", spaced.stderr);
+    assert_eq!(spaced.stdout, ask("sport,New York").stdout);
+    assert!(spaced.stdout.contains("\"New York\""), "{}", spaced.stdout);
+    for list in ["sport,", "", ",sport", "sport, ,law"] {
+        let refused = ask(list);
+        assert_eq!(refused.code, Some(2), "{list}");
+        assert!(
+            refused.stderr.contains("a name is empty"),
+            "{}",
+            refused.stderr
+        );
+    }
+
+    // The same of labels that are no entities.
+    let dir = checkpoint("ner");
+    let entities = |options: &[&str]| {
+        let start = ["ner", "-m", text(dir.path())];
+        succeed(&[&start[..], options, &["Ada Lovelace in Berlin"]].concat())
+    };
+    let ignored = entities(&["--ignore", "O, PER, LOC, MISC"]);
+    assert_eq!(lines(&ignored)[0]["entities"], json!([]));
+    assert_ne!(lines(&entities(&[]))[0]["entities"], json!([]));
+}
+
+#[test]
+#[test]
+#[test]
 fn help_has_examples_and_exit_codes() {
     for (command, ..) in COMMANDS {
         let help = succeed(&[command, "--help"]);

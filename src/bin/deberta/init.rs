@@ -24,6 +24,7 @@ use deberta::model::presets;
 
 use crate::footprint::{Footprint, gigabytes};
 use crate::head::Head;
+use crate::names;
 use crate::stdout::stdout;
 
 /// Write a checkpoint of a published size with random weights.
@@ -55,7 +56,12 @@ pub(crate) struct Args {
     #[arg(long, default_value = "encoder")]
     head: Head,
     /// Labels of the head, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "LABEL_0,LABEL_1")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = names::name,
+        default_value = "LABEL_0,LABEL_1"
+    )]
     labels: Vec<String>,
     /// A masked language model without the enhanced mask decoder
     #[arg(long)]

@@ -11,6 +11,7 @@ mod head;
 mod init;
 mod inspect;
 mod lines;
+mod names;
 mod pretrain;
 mod source;
 mod stdout;

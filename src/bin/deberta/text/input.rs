@@ -12,6 +12,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::reader::{self, Lines};
+use crate::names;
 
 /// Where texts come from.
 #[derive(clap::Args)]
@@ -27,7 +28,7 @@ pub(crate) struct InputArgs {
     input_format: Option<InputFormat>,
     /// Names of the columns, or JSON fields, to read, separated by commas; defaults are in the
     /// description
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    #[arg(long, value_delimiter = ',', value_parser = names::name, value_name = "NAMES")]
     columns: Vec<String>,
     /// Lines to answer at once
     #[arg(long, default_value_t = 512, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]

@@ -12,6 +12,7 @@ use super::input::{InputArgs, Record, texts};
 use super::output::{self, OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
+use crate::names;
 
 /// Find entities, with a checkpoint for token classification.
 ///
@@ -32,6 +33,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_delimiter = ',',
+        value_parser = names::name,
         default_value = "O",
         value_name = "LABELS"
     )]

@@ -11,6 +11,7 @@ use super::input::{InputArgs, Record, texts};
 use super::output::{OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
+use crate::names;
 
 /// Classify texts by any labels, with a checkpoint for natural-language inference.
 ///
@@ -25,7 +26,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     output: OutputArgs,
     /// Labels to choose from, separated by commas
-    #[arg(long, short, value_delimiter = ',', required = true)]
+    #[arg(long, short, value_delimiter = ',', value_parser = names::name, required = true)]
     labels: Vec<String>,
     /// Sentence that a label is put into, in the place of {}
     #[arg(long, default_value = DEFAULT_TEMPLATE)]
