@@ -138,6 +138,14 @@ pub enum PipelineError {
         /// The template.
         template: String,
     },
+    /// A label that the checkpoint does not have.
+    #[error("no label is called {label:?}, found {}", labels.join(", "))]
+    UnknownLabel {
+        /// The label asked for.
+        label: String,
+        /// Labels of the checkpoint.
+        labels: Vec<String>,
+    },
     /// Nothing to choose from.
     #[error("there are no labels, expected at least one")]
     NoLabels,

@@ -56,6 +56,10 @@ pub enum LongTexts {
     Truncate,
     /// Windows that overlap by a quarter; each label gets the largest of its scores. For things that
     /// may stand anywhere in the text, such as an attack.
+    ///
+    /// The scores come from different windows, so they do not sum to one, and the highest need not be
+    /// the verdict: one window may be harmless beyond doubt and another an attack. Ask for the label
+    /// that is looked for, see [`with_labels`](TextClassifier::with_labels).
     Max,
     /// Such windows, and the mean of their scores. For properties of the whole text.
     Mean,
@@ -81,8 +85,10 @@ pub enum LongTexts {
 pub struct TextClassifier<B: Backend> {
     base: Base<B, DebertaForSequenceClassification<B>>,
     labels: Vec<String>,
+    /// Labels to give, as places among all of them.
+    wanted: Vec<usize>,
     function: ScoreFunction,
-    top_k: usize,
+    selection: Selection,
     long_texts: LongTexts,
 }
 
@@ -99,16 +105,40 @@ impl<B: DebertaBackend> TextClassifier<B> {
         Ok(Self {
             base,
             function: score_function(&head),
+            wanted: (0..head.labels.len()).collect(),
             labels: head.labels,
-            top_k: usize::MAX,
+            selection: Selection::default(),
             long_texts: LongTexts::default(),
         })
     }
 
     /// Gives the `top_k` labels of the highest scores only. Default: all.
     pub fn with_top_k(mut self, top_k: usize) -> Self {
-        self.top_k = top_k;
+        self.selection.top_k = top_k;
         self
+    }
+
+    /// Gives labels whose score is at least this. Default: all.
+    pub fn with_threshold(mut self, threshold: f64) -> Self {
+        self.selection.threshold = threshold;
+        self
+    }
+
+    /// Gives these labels only; their scores are what they are among all labels. Default: all.
+    ///
+    /// # Errors
+    ///
+    /// If the checkpoint has no such label.
+    pub fn with_labels(mut self, labels: &[&str]) -> Result<Self, PipelineError> {
+        let place = |label: &&str| {
+            let found = self.labels.iter().position(|it| it == label);
+            found.ok_or_else(|| PipelineError::UnknownLabel {
+                label: (*label).into(),
+                labels: self.labels.clone(),
+            })
+        };
+        self.wanted = labels.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// What becomes of texts that are too long. Default: their ends are cut off.
@@ -178,18 +208,44 @@ impl<B: DebertaBackend> TextClassifier<B> {
 
     /// The scores of all windows as one list of labels.
     fn ranked(&self, windows: &[Vec<f64>]) -> Vec<LabelScore> {
-        let scored = self.labels.iter().enumerate().map(|(id, label)| {
+        let scored = self.wanted.iter().map(|&id| {
             let scores = windows.iter().map(|window| window[id]);
             let score = match self.long_texts {
                 LongTexts::Mean => scores.sum::<f64>() / windows.len() as f64,
                 LongTexts::Max | LongTexts::Truncate => scores.fold(f64::NEG_INFINITY, f64::max),
             };
             LabelScore {
-                label: label.clone(),
+                label: self.labels[id].clone(),
                 score,
             }
         });
-        let mut scored: Vec<LabelScore> = scored.collect();
+        self.selection.of(scored.collect())
+    }
+}
+
+/// Which of the labels of a text are given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Selection {
+    /// How many at most.
+    pub(super) top_k: usize,
+    /// Lowest score.
+    pub(super) threshold: f64,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            top_k: usize::MAX,
+            threshold: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl Selection {
+    /// The labels that are given, the highest score first.
+    pub(super) fn of(self, mut scored: Vec<LabelScore>) -> Vec<LabelScore> {
+        // What is not a number is no reason to be silent.
+        scored.retain(|it| it.score.total_cmp(&self.threshold).is_ge());
         sort_by_score(&mut scored, |it| it.score);
         scored.truncate(self.top_k);
         scored

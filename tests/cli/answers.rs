@@ -234,6 +234,42 @@ fn the_best_documents_are_printed_sorted() {
 
 #[test]
 #[test]
+fn a_label_is_looked_for_wherever_it_is() {
+    let dir = checkpoint("classify_softmax");
+    let long = "the quick brown fox jumps over the lazy dog ".repeat(9);
+    let base = ["classify", "-m", text(dir.path()), &long, "fox"];
+    let names = |options: &[&str]| -> Vec<Vec<String>> {
+        let answers = labels(&succeed(&[&base[..], options].concat()));
+        let names = answers.iter().map(|answer| {
+            let labels = answer.as_array().unwrap().iter();
+            labels
+                .map(|it| it["label"].as_str().unwrap().to_owned())
+                .collect()
+        });
+        names.collect()
+    };
+    assert_eq!(names(&[])[0].len(), 1);
+    // The largest scores of all windows: one label would hide the others.
+    assert_eq!(names(&["--long-texts", "max"])[0].len(), 3);
+    assert_eq!(names(&["--long-texts", "max", "--top-k", "2"])[0].len(), 2);
+    let flagged = names(&["--long-texts", "max", "--flag", "negative, neutral"]);
+    for found in &flagged {
+        let mut found = found.clone();
+        found.sort();
+        assert_eq!(found, ["negative", "neutral"]);
+    }
+    let none = names(&["--flag", "negative", "--threshold", "0.999"]);
+    assert_eq!(none, [const { Vec::<String>::new() }; 2]);
+    let shown = [&base[..], &["--threshold", "1", "--format", "pretty"]].concat();
+    assert!(succeed(&shown).ends_with("none  fox\n"));
+
+    let message = crate::fail(&[&base[..], &["--flag", "toxic"]].concat());
+    assert!(
+        message.contains("no label is called \"toxic\", found negative, neutral, positive"),
+        "{message}"
+    );
+}
+
 #[test]
 #[test]
 #[test]

@@ -125,6 +125,40 @@ fn a_long_text_is_as_bad_as_its_worst_window() {
 }
 
 #[test]
+fn a_label_that_is_looked_for_is_found_in_any_window() {
+    let long = TEXTS[0].repeat(6);
+    let texts = [long.as_str(), "fox", ""];
+    let all = classifier().with_long_texts(LongTexts::Max);
+    let all = all.predict(&texts).unwrap();
+    let of = |answer: &[LabelScore], label: &str| {
+        let found = answer.iter().find(|it| it.label == label);
+        found.map(|it| it.score)
+    };
+    // The scores come from different windows.
+    let sum: f64 = all[0].iter().map(|it| it.score).sum();
+    assert!(sum > 1.0 + 1e-3, "{sum}");
+    let score = of(&all[0], "neutral").unwrap();
+    // Never the first label.
+    assert_ne!(all[0][0].label, "neutral");
+    for (threshold, is_shown) in [(0.0, true), (score - 1e-4, true), (score + 1e-4, false)] {
+        let flagged = classifier()
+            .with_long_texts(LongTexts::Max)
+            .with_labels(&["neutral"])
+            .unwrap()
+            .with_threshold(threshold)
+            .predict(&texts)
+            .unwrap();
+        let expected = is_shown.then_some(score);
+        assert_eq!(of(&flagged[0], "neutral").is_some(), is_shown);
+        assert_close(
+            of(&flagged[0], "neutral").unwrap_or(0.0),
+            expected.unwrap_or(0.0),
+        );
+        assert!(flagged.iter().flatten().all(|it| it.label == "neutral"));
+        assert!(flagged.iter().flatten().all(|it| it.score >= threshold));
+    }
+}
+
 #[test]
 fn windows_of_a_pair_move_over_its_longer_text() {
     let long = TEXTS[0].repeat(6);
