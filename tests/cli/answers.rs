@@ -305,7 +305,73 @@ fn spaces_around_commas_belong_to_no_label() {
 }
 
 #[test]
+fn unlikely_labels_and_entities_are_left_out() {
+    let dir = checkpoint("zero_shot_two_labels");
+    let best = [
+        "zero-shot",
+        "-m",
+        text(dir.path()),
+        "-l",
+        "a,b,c",
+        "--top-k",
+        "2",
+        "fox",
+    ];
+    assert_eq!(labels(&succeed(&best))[0].as_array().unwrap().len(), 2);
+    let unlikely = [&best[..], &["--threshold", "1.5"]].concat();
+    assert_eq!(labels(&succeed(&unlikely)), [json!([])]);
+
+    let dir = checkpoint("ner");
+    let base = ["ner", "-m", text(dir.path()), "Ada Lovelace in Berlin"];
+    let found = lines(&succeed(&base))[0]["entities"].clone();
+    let scores = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["score"].as_f64().unwrap());
+    let least = scores.fold(1.0, f64::min);
+    for (threshold, left) in [(least, found.clone()), (1.0, json!([]))] {
+        let threshold = threshold.to_string();
+        let likely = succeed(&[&base[..], &["--threshold", &threshold]].concat());
+        assert_eq!(lines(&likely)[0]["entities"], left, "{threshold}");
+    }
+}
+
 #[test]
+fn a_redacted_text_comes_without_its_entities() {
+    let dir = checkpoint("ner");
+    let input = "Ada Lovelace in Berlin\nfox";
+    let answer = |format: &str| {
+        let options = ["--redact", "--format", format];
+        run(
+            &[&["ner", "-m", text(dir.path())][..], &options].concat(),
+            input,
+        )
+        .stdout
+    };
+    let answers = lines(&answer("jsonl"));
+    let redacted: Vec<&str> = answers
+        .iter()
+        .map(|it| it["redacted"].as_str().unwrap())
+        .collect();
+    assert!(redacted[0].contains('['), "{redacted:?}");
+    for answer in &answers {
+        let fields: Vec<&String> = answer.as_object().unwrap().keys().collect();
+        assert_eq!(
+            fields,
+            ["line", "redacted"],
+            "more than the text was written"
+        );
+    }
+    assert_eq!(
+        answer("pretty"),
+        format!("{}\n{}\n", redacted[0], redacted[1])
+    );
+    let table = answer("csv");
+    let expected = format!("line,id,redacted\n1,,{}\n2,,{}\n", redacted[0], redacted[1]);
+    assert_eq!(table, expected);
+}
+
 #[test]
 fn help_has_examples_and_exit_codes() {
     for (command, ..) in COMMANDS {

@@ -221,9 +221,81 @@ fn without_aggregation_long_texts_lose_no_token() {
     assert_eq!(places, tokens.offsets);
 }
 
+fn ner() -> TokenClassifier<B> {
+    let dir = checkpoint("ner");
+    TokenClassifier::open(dir.path(), &Default::default()).unwrap()
+}
+
 #[test]
+fn unlikely_entities_are_left_out() {
+    let all = ner().predict(&TEXTS).unwrap();
+    let scores: Vec<f64> = all.iter().flatten().map(|it| it.score).collect();
+    let middle = scores.iter().sum::<f64>() / scores.len() as f64;
+    let likely = ner().with_threshold(middle).predict(&TEXTS).unwrap();
+    for (all, likely) in all.into_iter().zip(&likely) {
+        let expected = all.into_iter().filter(|it| it.score >= middle);
+        assert_eq!(likely, &expected.collect::<Vec<_>>());
+    }
+    let count = likely.iter().flatten().count();
+    assert!(0 < count && count < scores.len(), "{count}");
+}
+
 #[test]
+fn nothing_of_an_entity_is_left_in_a_redacted_text() {
+    let letters = |text: &str| -> String {
+        let mut text = text.to_owned();
+        for label in ["[O]", "[PER]", "[LOC]", "[MISC]"] {
+            text = text.replace(label, "");
+        }
+        text.retain(|it| !it.is_whitespace());
+        text
+    };
+    let redacted = ner().redact(&TEXTS).unwrap();
+    let entities = ner().predict(&TEXTS).unwrap();
+    assert!(
+        redacted.iter().any(|it| it.contains("[LOC]")),
+        "{redacted:?}"
+    );
+    for ((text, redacted), entities) in TEXTS.iter().zip(&redacted).zip(entities) {
+        let is_entity = |at: usize| entities.iter().any(|it| (it.start..it.end).contains(&at));
+        let kept = text.chars().enumerate().filter(|(at, _)| !is_entity(*at));
+        let kept: String = kept.map(|(_, it)| it).collect();
+        assert_eq!(letters(redacted), letters(&kept), "{redacted}");
+    }
+    assert_eq!(redacted[1], "");
+
+    // In every window everything is an entity, so nothing may be left between them.
+    let long = TEXTS[0].repeat(6);
+    let everything = ner().with_ignored_labels(Vec::new());
+    let redacted = everything.redact(&[long.as_str()]).unwrap().remove(0);
+    assert_eq!(letters(&redacted), "", "{redacted}");
+    let nothing = ner().with_threshold(1.1).redact(&[long.as_str()]).unwrap();
+    assert_eq!(nothing, [long]);
+}
+
 #[test]
+fn labels_that_the_network_was_never_told_are_selected_alike() {
+    let dir = checkpoint("zero_shot_two_labels");
+    let open = || {
+        let classifier = ZeroShotClassifier::<B>::open(dir.path(), &Default::default()).unwrap();
+        classifier.with_multi_label(true)
+    };
+    let labels = ["sport", "politics", "law"];
+    let all = open().predict(&TEXTS, &labels).unwrap();
+    let best = open().with_top_k(1).predict(&TEXTS, &labels).unwrap();
+    let threshold = all[0][1].score;
+    let likely = open()
+        .with_threshold(threshold)
+        .predict(&TEXTS, &labels)
+        .unwrap();
+    for ((all, best), likely) in all.iter().zip(best).zip(likely) {
+        assert_eq!(all.len(), 3);
+        assert_eq!(best, all[..1]);
+        let expected = all.iter().filter(|it| it.score >= threshold).cloned();
+        assert_eq!(likely, expected.collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn all_answers_to_a_question_can_be_asked_for() {
     let dir = checkpoint("qa");
