@@ -271,6 +271,71 @@ fn a_label_is_looked_for_wherever_it_is() {
 }
 
 #[test]
+fn json_is_an_array_or_lines_and_never_plain_text() {
+    let dir = checkpoint("classify_softmax");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reviews.json");
+    let answer = |content: &str| {
+        std::fs::write(&path, content).unwrap();
+        run(&["classify", "-m", text(dir.path()), "-f", text(&path)], "")
+    };
+    let expected = labels(&succeed(&[
+        "classify",
+        "-m",
+        text(dir.path()),
+        "a, [b]",
+        "c",
+    ]));
+    for content in [
+        "{\"text\": \"a, [b]\"}\n{\"text\": \"c\"}\n",
+        "\"a, [b]\"\n\"c\"",
+        "[{\"text\": \"a, [b]\", \"id\": [1]},{\"text\": \"c\"}]",
+        "\u{feff} \n[\n  \"a, [b]\" ,\r\n  {\n    \"text\": \"c\"\n  }\n]\n",
+    ] {
+        let answered = answer(content);
+        assert!(answered.success, "{content}: {}", answered.stderr);
+        assert_eq!(labels(&answered.stdout), expected, "{content}");
+        let found = lines(&answered.stdout);
+        let numbers: Vec<&Value> = found.iter().map(|it| &it["line"]).collect();
+        assert_eq!(numbers, [1, 2], "{content}");
+    }
+    for empty in ["", "[]", " [ ]\n"] {
+        let answered = answer(empty);
+        assert!(
+            answered.success && answered.stdout.is_empty(),
+            "{empty}: {}",
+            answered.stderr
+        );
+    }
+    // What is well formed but has no text is left out, as in lines.
+    let answered = answer("[{\"text\": \"a, [b]\"}, null, [\"x\"], {\"other\": 1}, \"c\"]");
+    assert_eq!(answered.code, Some(3));
+    let answers = lines(&answered.stdout);
+    let errors: Vec<bool> = answers.iter().map(|it| it["error"].is_string()).collect();
+    assert_eq!(errors, [false, true, true, true, false]);
+    // After anything else nobody knows where the next element begins.
+    for (content, problem) in [
+        ("[\"a\", 3]", "element 2 of the JSON array is a number"),
+        (
+            "[\"a\", \"b]",
+            "element 2 of the JSON array is not valid JSON",
+        ),
+        ("[\"a\",]", "element 2 of the JSON array is not valid JSON"),
+        ("[\"a\" \"b\"]", "expected a comma after element 1"),
+        ("[\"a\"", "element 2 of the JSON array is not valid JSON"),
+        ("[\"a\"] x", "something follows the JSON array"),
+    ] {
+        let answered = answer(content);
+        assert_eq!(answered.code, Some(1), "{content}");
+        assert_eq!(lines(&answered.stdout).len(), 1, "{content}");
+        assert!(
+            answered.stderr.contains(problem),
+            "{content}: {}",
+            answered.stderr
+        );
+    }
+}
+
 #[test]
 #[test]
 fn spaces_around_commas_belong_to_no_label() {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::reader::{self, Lines};
+use super::elements::Elements;
+use super::reader::{self, BUFFER, BYTE_ORDER_MARK, Counted, Lines};
 use crate::names;
 
 /// Where texts come from.
@@ -45,6 +46,8 @@ pub(super) enum InputFormat {
     Plain,
     /// One JSON object per line, or a string
     Jsonl,
+    /// A JSON array of such objects or strings; else as jsonl
+    Json,
     /// Comma-separated values with a header
     Csv,
     /// Tab-separated values with a header; a quotation mark is a character like any other
@@ -56,6 +59,7 @@ impl InputFormat {
         let extension = path.extension().and_then(|it| it.to_str());
         match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("jsonl" | "ndjson") => Self::Jsonl,
+            Some("json") => Self::Json,
             Some("csv") => Self::Csv,
             Some("tsv") => Self::Tsv,
             _ => Self::Plain,
@@ -193,20 +197,42 @@ impl Input {
             let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
             (name, Box::new(file))
         };
-        let source = reader::Counted::new(source, self.bytes.clone());
+        let source = Counted::new(source, self.bytes.clone());
         let columns = self.columns.clone();
         let items: Box<dyn Iterator<Item = Item>> = match format {
             InputFormat::Plain => Box::new(Lines::new(source).map(move |line| {
                 let (number, line) = line?;
                 Ok(line.and_then(|line| reader::plain(number, line, columns.len())))
             })),
-            InputFormat::Jsonl => Box::new(Lines::new(source).map(move |line| {
-                let (number, line) = line?;
-                Ok(line.and_then(|line| reader::json(number, &line, &columns)))
-            })),
+            InputFormat::Jsonl => json_lines(Lines::new(source), columns),
+            InputFormat::Json => {
+                let mut source = BufReader::with_capacity(BUFFER, source);
+                match is_array(&mut source).with_context(|| format!("cannot read {name}"))? {
+                    true => Box::new(Elements::new(source).map(move |element| {
+                        let (number, value) = element?;
+                        Ok(reader::record(number, value, &columns))
+                    })),
+                    false => json_lines(Lines::buffered(source), columns),
+                }
+            }
             InputFormat::Csv => Box::new(reader::csv(source, b',', &columns)?),
             InputFormat::Tsv => Box::new(reader::csv(source, b'\t', &columns)?),
         };
         Ok((name, items))
     }
+}
+
+fn json_lines(lines: Lines, columns: Vec<String>) -> Box<dyn Iterator<Item = Item>> {
+    Box::new(lines.filter(reader::has_text).map(move |line| {
+        let (number, line) = line?;
+        Ok(line.and_then(|line| reader::json(number, &line, &columns)))
+    }))
+}
+
+/// Whether JSON begins with an array; consumes nothing.
+fn is_array(source: &mut BufReader<Counted>) -> Result<bool> {
+    let begin = source.fill_buf()?;
+    let begin = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
+    let first = begin.iter().find(|it| !it.is_ascii_whitespace());
+    Ok(first == Some(&b'['))
 }
