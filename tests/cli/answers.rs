@@ -337,6 +337,42 @@ fn json_is_an_array_or_lines_and_never_plain_text() {
 }
 
 #[test]
+fn answers_say_which_of_several_files_they_belong_to() {
+    let dir = checkpoint("classify_softmax");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("a.txt"), "x\ny\n").unwrap();
+    std::fs::write(path("b.jsonl"), "\"z\"\nnonsense\n").unwrap();
+    let (a, b) = (path("a.txt"), path("b.jsonl"));
+    let base = ["classify", "-m", text(dir.path()), "-f", text(&a)];
+    let several = [&base[..], &["-f", text(&b)]].concat();
+    let answers = lines(&run(&several, "").stdout);
+    let places: Vec<(&Value, &Value)> = answers
+        .iter()
+        .map(|it| (&it["file"], &it["line"]))
+        .collect();
+    let (a, b) = (json!(text(&a)), json!(text(&b)));
+    let numbers = [json!(1), json!(2)];
+    let expected = [
+        (&a, &numbers[0]),
+        (&a, &numbers[1]),
+        (&b, &numbers[0]),
+        (&b, &numbers[1]),
+    ];
+    assert_eq!(places, expected);
+    let table = run(&[&several[..], &["--format", "csv"]].concat(), "").stdout;
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let header: Vec<String> = reader.headers().unwrap().iter().map(Into::into).collect();
+    assert_eq!(header, ["file", "line", "id", "label", "score"]);
+    let files: Vec<String> = reader
+        .records()
+        .map(|it| it.unwrap()[0].to_owned())
+        .collect();
+    assert_eq!(json!(files), json!([a, a, b]));
+    // Of one there is nothing to say.
+    assert!(lines(&succeed(&base))[0]["file"].is_null());
+}
+
 #[test]
 fn spaces_around_commas_belong_to_no_label() {
     let dir = checkpoint("zero_shot_two_labels");

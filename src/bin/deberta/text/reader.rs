@@ -147,6 +147,7 @@ pub(super) fn plain(line: u64, text: String, columns: usize) -> Result<Record, B
         return Err(BadLine { line, reason });
     }
     Ok(Record {
+        file: None,
         line,
         id: None,
         texts,
@@ -183,6 +184,7 @@ pub(super) fn record(line: u64, value: Value, columns: &[String]) -> Result<Reco
     });
     let texts = texts.collect::<Result<_, _>>()?;
     Ok(Record {
+        file: None,
         line,
         id: fields.remove("id"),
         texts,
@@ -228,6 +230,7 @@ pub(super) fn csv(
         };
         let text = |place: &usize| record.get(*place).unwrap_or_default().to_owned();
         Ok(Ok(Record {
+            file: None,
             line: record.position().map_or(0, csv::Position::line),
             id: id.map(|it| Value::String(text(&it))),
             texts: places.iter().map(text).collect(),

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .into_iter()
         .map(|(it, scored)| (it, Ok(scored)))
         .collect();
-    let mut output = Output::new(&args.output);
+    let mut output = Output::new(&args.output, args.input.names_files());
     output.write(&command, &best)?;
     output.finish()?;
     Ok(code)
