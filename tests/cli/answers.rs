@@ -233,6 +233,42 @@ fn the_best_documents_are_printed_sorted() {
 }
 
 #[test]
+fn each_query_has_its_best_documents() {
+    let dir = checkpoint("classify_one_label");
+    let base = ["rerank", "-m", text(dir.path())];
+    // The queries are mixed.
+    let pairs = "Who?\tin Berlin\nWhere?\tAda Lovelace\nWho?\tAda Lovelace\nWho?\t你好世界\n\
+                 Where?\tin Berlin\n";
+    let all = lines(&run(&base, pairs).stdout);
+    let queries: Vec<&str> = all.iter().map(|it| it["query"].as_str().unwrap()).collect();
+    assert_eq!(queries, ["Who?", "Where?", "Who?", "Who?", "Where?"]);
+    let score = |it: &&Value| it["score"].as_f64().unwrap();
+    let ranking = |query: &str, top: usize| {
+        let mut ranking: Vec<&Value> = all.iter().filter(|it| it["query"] == query).collect();
+        ranking.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        ranking
+            .into_iter()
+            .take(top)
+            .cloned()
+            .collect::<Vec<Value>>()
+    };
+    for top in [1, 2, 9] {
+        let count = top.to_string();
+        let options = ["--top", &count, "--chunk", "2"];
+        let best = lines(&run(&[&base[..], &options].concat(), pairs).stdout);
+        let places = |answers: &[Value]| -> Vec<Value> {
+            answers.iter().map(|it| it["line"].clone()).collect()
+        };
+        let expected = [ranking("Who?", top), ranking("Where?", top)].concat();
+        assert_eq!(places(&best), places(&expected), "{top}");
+    }
+    let table = run(&[&base[..], &["--format", "csv"]].concat(), pairs).stdout;
+    assert!(
+        table.starts_with("line,id,query,score,document\n1,,Who?,"),
+        "{table}"
+    );
+}
+
 #[test]
 fn a_label_is_looked_for_wherever_it_is() {
     let dir = checkpoint("classify_softmax");
