@@ -26,6 +26,7 @@ use crate::footprint::{Footprint, gigabytes};
 use crate::head::Head;
 use crate::names;
 use crate::stdout::stdout;
+use crate::target::check_free;
 
 /// Write a checkpoint of a published size with random weights.
 ///
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Folder to write; made if it is not there
     #[arg(required_unless_present = "dry_run")]
     target: Option<PathBuf>,
+    /// Write in the place of weights that the folder has
+    #[arg(long)]
+    force: bool,
     /// Write nothing; say how large the network is and what memory it takes
     #[arg(long)]
     dry_run: bool,
@@ -120,6 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (Some(target), false) = (&args.target, args.dry_run) else {
         return print_footprint(&config);
     };
+    check_free(target, args.force)?;
     let device = Default::default();
     let options = SaveOptions::new().dtype(args.dtype);
     match args.head {

@@ -15,6 +15,7 @@ mod names;
 mod pretrain;
 mod source;
 mod stdout;
+mod target;
 mod tasks;
 mod text;
 mod tokenize;

@@ -57,6 +57,13 @@ pub(super) fn config_path(dir: &Path, part: RtdPart) -> PathBuf {
     first_existing(dir, CONFIGS.into_iter())
 }
 
+/// The file from which the weights of a folder are read, if it has any: weights, or the index of their
+/// parts.
+pub fn weights_path(dir: &Path) -> Option<PathBuf> {
+    let mut paths = CANDIDATES.into_iter().map(|name| dir.join(name));
+    paths.find(|path| path.exists())
+}
+
 /// The file to name in messages about the whole, and every tensor of the folder.
 pub(super) fn open_weights(
     dir: &Path,

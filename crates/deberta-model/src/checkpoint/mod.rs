@@ -41,6 +41,7 @@ pub use check::Fit;
 pub use convert::{ConvertOptions, ConvertReport, TOKENIZER_FILES, convert};
 pub use error::CheckpointError;
 pub use floats::{ElementType, FloatType, UnknownFloatType};
+pub use folder::weights_path;
 pub use load::{
     load_masked_lm, load_masked_lm_with, load_model, load_model_with, load_task_model,
     load_task_model_with, masked_lm_config,
