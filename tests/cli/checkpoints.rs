@@ -147,6 +147,24 @@ fn weights_that_are_there_are_replaced_on_request_only() {
 }
 
 #[test]
+fn configurations_of_other_names_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = fixture("hf/v3_seqcls");
+    let copy = |name: &str, to: &str| {
+        std::fs::copy(source.join(name), dir.path().join(to)).unwrap();
+    };
+    copy("model.safetensors", "model.safetensors");
+    for name in ["model_config.json", "gliner_config.json"] {
+        copy("config.json", name);
+        let report = inspect(text(dir.path()));
+        assert_eq!(report["weights"]["encoder"]["complete"], true, "{name}");
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    // The message names what most folders have.
+    let message = fail(&["inspect", text(dir.path())]);
+    assert!(message.contains("config.json"), "{message}");
+}
+
 #[test]
 fn new_checkpoints_follow_from_the_seed() {
     let dir = tempfile::tempdir().unwrap();

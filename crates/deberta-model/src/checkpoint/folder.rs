@@ -49,7 +49,7 @@ fn first_existing(dir: &Path, names: impl Iterator<Item = &'static str>) -> Path
 }
 
 /// The configuration of a folder, whether it exists or not.
-pub(super) fn config_path(dir: &Path, part: RtdPart) -> PathBuf {
+pub(crate) fn config_path(dir: &Path, part: RtdPart) -> PathBuf {
     let generator = dir.join(GENERATOR_CONFIG);
     if part == RtdPart::Generator && generator.exists() {
         return generator;

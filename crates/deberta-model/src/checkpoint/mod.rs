@@ -54,7 +54,7 @@ pub use save::{
 };
 pub use weights::{Head, TensorInfo, Weights};
 
-pub(crate) use folder::read_text;
+pub(crate) use folder::{config_path, read_text};
 
 /// File name of the configuration.
 pub const CONFIG_FILE: &str = "config.json";
