@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use deberta_data::task::{Task, TaskKind};
 use deberta_data::tokenizer::{Tokenize, Tokenizer};
-use deberta_model::checkpoint::{CONFIG_FILE, LoadOptions, load_task_model_with, save_task_model};
+use deberta_model::checkpoint::{LoadOptions, load_task_model_with, save_task_model};
 use deberta_model::config::AbsolutePositions;
 use deberta_model::heads::{HeadConfig, ProblemType, TaskModel};
 use deberta_model::{DebertaConfig, HfConfig};
@@ -69,7 +69,7 @@ impl Source {
     pub(super) fn open(model: &str, progress: &mut dyn Progress) -> Result<Self, FinetuneError> {
         let dir = hub::resolve(model, &HubOptions::from_env(), progress)?;
         let tokenizer = Tokenizer::open(&dir)?;
-        let file = HfConfig::open(&dir.join(CONFIG_FILE))?;
+        let file = HfConfig::of_folder(&dir)?;
         let config = file.to_config()?;
         if tokenizer.vocab_size() > config.vocab_size {
             return Err(FinetuneError::VocabularyMismatch {

@@ -10,8 +10,8 @@ use super::error::io_error;
 use super::model_id::is_plain;
 use super::{HubError, Parts};
 
-/// The configuration: the Hub's name, and that of Microsoft's own releases.
-pub(super) const CONFIGS: [&str; 2] = ["config.json", "model_config.json"];
+/// The configuration: the Hub's name, that of Microsoft's own releases, and GLiNER's.
+pub(super) const CONFIGS: [&str; 3] = ["config.json", "model_config.json", "gliner_config.json"];
 
 /// Weights in the order in which the checkpoint reader looks for them.
 pub(super) const WEIGHTS: [&str; 5] = [

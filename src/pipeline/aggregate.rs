@@ -171,6 +171,32 @@ pub(super) fn merge_windows(mut spans: Vec<Span>) -> Vec<Span> {
     merged
 }
 
+/// All the characters of some spans: of those that share characters one is made, with the label and
+/// score of the longest, of equally long ones that of the higher score.
+pub(super) fn cover(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| span.start);
+    let mut covered: Vec<Span> = Vec::with_capacity(spans.len());
+    // Length of the span that gave the last one its label.
+    let mut longest = 0;
+    for span in spans {
+        let length = span.end - span.start;
+        match covered.last_mut() {
+            Some(last) if span.start < last.end => {
+                last.end = last.end.max(span.end);
+                if (length, span.score) > (longest, last.score) {
+                    (last.label, last.score) = (span.label, span.score);
+                    longest = length;
+                }
+            }
+            _ => {
+                longest = length;
+                covered.push(span);
+            }
+        }
+    }
+    covered
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +295,31 @@ mod tests {
         let (average, score) = label(Aggregation::Average);
         assert_eq!(average, "O");
         assert!((score - 1.6 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn overlapping_spans_are_covered_whole() {
+        let span = |label: &str, start, end, score| Span {
+            label: label.into(),
+            score,
+            start,
+            end,
+        };
+        let covered = cover(vec![
+            span("A", 10, 20, 0.9),
+            span("C", 40, 44, 0.5),
+            span("B", 18, 30, 0.1),
+            span("D", 29, 31, 1.0),
+            span("E", 44, 46, 0.5),
+            span("F", 40, 44, 0.6),
+        ]);
+        let expected = [
+            span("B", 10, 31, 0.1),
+            span("F", 40, 44, 0.6),
+            span("E", 44, 46, 0.5),
+        ];
+        assert_eq!(covered, expected);
+        assert!(cover(Vec::new()).is_empty());
     }
 
     #[test]

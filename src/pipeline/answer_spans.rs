@@ -35,7 +35,7 @@ pub(super) fn best_spans(
     let (start, end) = (probabilities(0), probabilities(1));
     let mut spans = Vec::new();
     for first in 1..candidates.len() {
-        let reach = candidates.len().min(first + max_tokens);
+        let reach = candidates.len().min(first.saturating_add(max_tokens));
         spans.extend((first..reach).map(|last| Scored {
             first: candidates[first],
             last: candidates[last],
@@ -94,6 +94,7 @@ mod tests {
         };
         assert_eq!(longest(3), (Some(3), 6));
         assert_eq!(longest(1), (Some(1), 3));
+        assert_eq!(longest(usize::MAX), (Some(3), 6));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use deberta_data::batching::{BatchLimit, LengthBatches};
 use deberta_data::tokenizer::{
-    Encoding, Sequence, SequenceConfig, Tokenize, Tokenizer, Truncation,
+    Encoding, Sequence, SequenceConfig, Tokenize, Tokenizer, TokenizerError, Truncation,
 };
 use deberta_model::attention::AttentionMask;
 use deberta_model::config::AbsolutePositions;
@@ -96,6 +96,30 @@ impl<B: DebertaBackend, M> Base<B, M> {
         self.run_with(sequences, rows, forward, <[f32]>::to_vec)
     }
 
+    /// What `answer` makes of each text, its windows and the network's output for each window, in the
+    /// order of the texts.
+    pub(super) fn run_windows<T: Sync, const D: usize, R>(
+        &self,
+        texts: &[T],
+        windows: impl Fn(&T) -> Result<Vec<Sequence>, TokenizerError> + Sync,
+        rows: Rows,
+        forward: impl Fn(&M, DebertaInput<B>) -> Tensor<B, D>,
+        answer: impl Fn(&T, &[Sequence], &[Vec<f32>]) -> R,
+    ) -> Result<Vec<R>, PipelineError> {
+        let windows = in_parallel(texts, |_, text| windows(text))?;
+        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
+        let sequences: Vec<Sequence> = windows.into_iter().flatten().collect();
+        let outputs = self.run(&sequences, rows, forward);
+        let (mut sequences, mut outputs) = (&sequences[..], &outputs[..]);
+        let answers = texts.iter().zip(counts).map(|(text, count)| {
+            let (windows, of_windows);
+            (windows, sequences) = sequences.split_at(count);
+            (of_windows, outputs) = outputs.split_at(count);
+            answer(text, windows, of_windows)
+        });
+        Ok(answers.collect())
+    }
+
     /// As [`run`](Self::run), keeping only what `finish` makes of each output.
     pub(super) fn run_with<const D: usize, R>(
         &self,
@@ -155,7 +179,7 @@ impl<B: DebertaBackend, M> Base<B, M> {
 /// Does something with each text on all cores; an error says which text it was.
 pub(super) fn in_parallel<T: Sync, R: Send>(
     texts: &[T],
-    work: impl Fn(usize, &T) -> Result<R, deberta_data::tokenizer::TokenizerError> + Sync,
+    work: impl Fn(usize, &T) -> Result<R, TokenizerError> + Sync,
 ) -> Result<Vec<R>, PipelineError> {
     let one = |(index, text): (usize, &T)| {
         work(index, text).map_err(|source| PipelineError::Text { index, source })

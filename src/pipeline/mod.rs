@@ -1,5 +1,4 @@
 //! Text in, answers out: tokenizer, network and decoding in one.
-
 //!
 //! | type | what it gives for a text |
 //! |---|---|
@@ -14,7 +13,23 @@
 //!
 //! All of them open a folder or a name on the Hub, take any number of texts, group those of similar
 //! length into batches, and give answers in the order of the texts that do not depend on the company
-//! of other texts, rounding aside. They can be shared by threads.
+//! of other texts, rounding aside. They can be shared by threads:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use deberta::backend::DefaultBackend;
+//! use deberta::pipeline::TextClassifier;
+//!
+//! let device = Default::default();
+//! let classifier = TextClassifier::<DefaultBackend>::from_pretrained("my-model/", &device)?;
+//! let classifier = Arc::new(classifier);
+//! for request in ["I liked it.", "Never again."] {
+//!     let classifier = Arc::clone(&classifier);
+//!     std::thread::spawn(move || classifier.predict(&[request]));
+//! }
+//! # Ok::<(), deberta::pipeline::PipelineError>(())
+//! ```
 //!
 //! Offsets count characters (Unicode scalar values), as Python does.
 
@@ -137,6 +152,14 @@ pub enum PipelineError {
     Template {
         /// The template.
         template: String,
+    },
+    /// A label that the checkpoint does not have.
+    #[error("no label is called {label:?}, found {}", labels.join(", "))]
+    UnknownLabel {
+        /// The label asked for.
+        label: String,
+        /// Labels of the checkpoint.
+        labels: Vec<String>,
     },
     /// Nothing to choose from.
     #[error("there are no labels, expected at least one")]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PipelineError;
 use super::answer_spans::{Scored, best_spans};
-use super::base::{Base, Rows, common_methods, in_parallel};
+use super::base::{Base, Rows, common_methods};
 use super::text_classifier::sort_by_score;
 use super::windows::Characters;
 
@@ -122,26 +122,16 @@ impl<B: DebertaBackend> QuestionAnswerer<B> {
     ///
     /// If a question leaves no room for its context.
     pub fn predict(&self, questions: &[(&str, &str)]) -> Result<Vec<Vec<Answer>>, PipelineError> {
-        let windows = in_parallel(questions, |_, (question, context)| {
-            self.windows(question, context)
-        })?;
-        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let sequences: Vec<Sequence> = windows.into_iter().flatten().collect();
-        let logits = self.base.run(&sequences, Rows::OfTokens, |model, input| {
-            let logits = model.forward(input);
-            Tensor::stack::<3>(vec![logits.start, logits.end], 2)
-        });
-        let mut start = 0;
-        let answers = questions.iter().zip(counts).map(|((_, context), count)| {
-            let of_question = start..start + count;
-            start += count;
-            self.answers(
-                context,
-                &sequences[of_question.clone()],
-                &logits[of_question],
-            )
-        });
-        Ok(answers.collect())
+        self.base.run_windows(
+            questions,
+            |(question, context)| self.windows(question, context),
+            Rows::OfTokens,
+            |model, input| {
+                let logits = model.forward(input);
+                Tensor::stack::<3>(vec![logits.start, logits.end], 2)
+            },
+            |(_, context), windows, logits| self.answers(context, windows, logits),
+        )
     }
 
     fn windows(&self, question: &str, context: &str) -> Result<Vec<Sequence>, TokenizerError> {
@@ -165,7 +155,7 @@ impl<B: DebertaBackend> QuestionAnswerer<B> {
         for (window, logits) in windows.iter().zip(logits) {
             // Aligned spans may coincide, so more are looked at.
             let wanted = match self.whole_words {
-                true => 2 * self.top_k + 10,
+                true => self.top_k.saturating_mul(2).saturating_add(10),
                 false => self.top_k,
             };
             let (spans, nothing) = best_spans(window, logits, wanted, self.max_answer_tokens);

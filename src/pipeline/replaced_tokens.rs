@@ -10,7 +10,7 @@ use deberta_model::heads::replaced_token::DebertaForReplacedTokenDetection;
 use serde::{Deserialize, Serialize};
 
 use super::PipelineError;
-use super::base::{Base, Rows, common_methods, in_parallel};
+use super::base::{Base, Rows, common_methods};
 use super::score::sigmoid;
 use super::windows::{Characters, most_context};
 
@@ -75,21 +75,13 @@ impl<B: DebertaBackend> ReplacedTokens<B> {
         let config = self
             .base
             .sequences(Truncation::OnlyFirst, self.base.max_length / 4);
-        let windows = in_parallel(texts, |_, text| {
-            config.windows(&self.base.tokenizer, text, None)
-        })?;
-        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let sequences: Vec<Sequence> = windows.into_iter().flatten().collect();
-        let logits = self.base.run(&sequences, Rows::OfTokens, |model, input| {
-            model.forward(input)
-        });
-        let mut start = 0;
-        let answers = texts.iter().zip(counts).map(|(text, count)| {
-            let of_text = start..start + count;
-            start += count;
-            self.words(text, &sequences[of_text.clone()], &logits[of_text])
-        });
-        Ok(answers.collect())
+        self.base.run_windows(
+            texts,
+            |text| config.windows(&self.base.tokenizer, text, None),
+            Rows::OfTokens,
+            DebertaForReplacedTokenDetection::forward,
+            |text, windows, logits| self.words(text, windows, logits),
+        )
     }
 
     /// The words of a text from the logits `[seq_len]` of each of its windows.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::backend::Backend;
-use deberta_data::tokenizer::{Sequence, SequenceConfig, Truncation};
+use deberta_data::tokenizer::{Sequence, Tokenize, TokenizerError, Truncation};
 use deberta_model::DebertaBackend;
 use deberta_model::checkpoint::{Compatibility, load_task_model};
 use deberta_model::heads::classification::DebertaForSequenceClassification;
@@ -11,7 +11,7 @@ use deberta_model::heads::{HeadConfig, ProblemType};
 use serde::{Deserialize, Serialize};
 
 use super::PipelineError;
-use super::base::{Base, Rows, common_methods, in_parallel};
+use super::base::{Base, Rows, common_methods};
 use super::score::ScoreFunction;
 
 /// A text, or two that belong together.
@@ -56,6 +56,10 @@ pub enum LongTexts {
     Truncate,
     /// Windows that overlap by a quarter; each label gets the largest of its scores. For things that
     /// may stand anywhere in the text, such as an attack.
+    ///
+    /// The scores come from different windows, so they do not sum to one, and the highest need not be
+    /// the verdict: one window may be harmless beyond doubt and another an attack. Ask for the label
+    /// that is looked for, see [`with_labels`](TextClassifier::with_labels).
     Max,
     /// Such windows, and the mean of their scores. For properties of the whole text.
     Mean,
@@ -81,8 +85,10 @@ pub enum LongTexts {
 pub struct TextClassifier<B: Backend> {
     base: Base<B, DebertaForSequenceClassification<B>>,
     labels: Vec<String>,
+    /// Labels to give, as places among all of them.
+    wanted: Vec<usize>,
     function: ScoreFunction,
-    top_k: usize,
+    selection: Selection,
     long_texts: LongTexts,
 }
 
@@ -99,19 +105,45 @@ impl<B: DebertaBackend> TextClassifier<B> {
         Ok(Self {
             base,
             function: score_function(&head),
+            wanted: (0..head.labels.len()).collect(),
             labels: head.labels,
-            top_k: usize::MAX,
+            selection: Selection::default(),
             long_texts: LongTexts::default(),
         })
     }
 
     /// Gives the `top_k` labels of the highest scores only. Default: all.
     pub fn with_top_k(mut self, top_k: usize) -> Self {
-        self.top_k = top_k;
+        self.selection.top_k = top_k;
         self
     }
 
+    /// Gives labels whose score is at least this. Default: all.
+    pub fn with_threshold(mut self, threshold: f64) -> Self {
+        self.selection.threshold = threshold;
+        self
+    }
+
+    /// Gives these labels only; their scores are what they are among all labels. Default: all.
+    ///
+    /// # Errors
+    ///
+    /// If the checkpoint has no such label.
+    pub fn with_labels(mut self, labels: &[&str]) -> Result<Self, PipelineError> {
+        let place = |label: &&str| {
+            let found = self.labels.iter().position(|it| it == label);
+            found.ok_or_else(|| PipelineError::UnknownLabel {
+                label: (*label).into(),
+                labels: self.labels.clone(),
+            })
+        };
+        self.wanted = labels.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
     /// What becomes of texts that are too long. Default: their ends are cut off.
+    ///
+    /// Windows of a pair move over its longer text; the shorter one stays whole in each of them.
     pub fn with_long_texts(mut self, long_texts: LongTexts) -> Self {
         self.long_texts = long_texts;
         self
@@ -134,59 +166,86 @@ impl<B: DebertaBackend> TextClassifier<B> {
     ///
     /// # Errors
     ///
-    /// If a text cannot be encoded.
+    /// If a text cannot be encoded, or windows have no room beside the shorter text of a pair.
     pub fn predict<'a, T>(&self, texts: &[T]) -> Result<Vec<Vec<LabelScore>>, PipelineError>
     where
         T: Into<TextInput<'a>> + Copy + Sync,
     {
-        let windows = in_parallel(texts, |_, text| self.windows((*text).into()))?;
-        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let sequences: Vec<Sequence> = windows.into_iter().flatten().collect();
-        let logits = self
-            .base
-            .run(&sequences, Rows::OfSequences, |model, input| {
-                model.forward(input)
-            });
-        let mut scores = logits.iter().map(|it| self.function.apply(it));
-        let answers = counts.into_iter().map(|count| {
-            let windows: Vec<Vec<f64>> = scores.by_ref().take(count).collect();
-            self.ranked(&windows)
-        });
-        Ok(answers.collect())
+        self.base.run_windows(
+            texts,
+            |text| self.windows((*text).into()),
+            Rows::OfSequences,
+            DebertaForSequenceClassification::forward,
+            |_, _, logits| {
+                let windows: Vec<Vec<f64>> =
+                    logits.iter().map(|it| self.function.apply(it)).collect();
+                self.ranked(&windows)
+            },
+        )
     }
 
-    fn windows(
-        &self,
-        input: TextInput<'_>,
-    ) -> Result<Vec<Sequence>, deberta_data::tokenizer::TokenizerError> {
+    fn windows(&self, input: TextInput<'_>) -> Result<Vec<Sequence>, TokenizerError> {
         let tokenizer = &self.base.tokenizer;
         if self.long_texts == LongTexts::Truncate {
             let config = self.base.sequences(Truncation::LongestFirst, 0);
             return Ok(vec![config.encode(tokenizer, input.text, input.pair)?]);
         }
-        let stride = self.base.max_length / 4;
-        let truncation = match input.pair {
-            Some(_) => Truncation::OnlySecond,
-            None => Truncation::OnlyFirst,
+        let first = tokenizer.encode(input.text)?;
+        let second = input.pair.map(|it| tokenizer.encode(it)).transpose()?;
+        // Windows move over the longer text; markers and the other text are in each of them.
+        let (truncation, fixed) = match &second {
+            None => (Truncation::OnlyFirst, 2),
+            Some(second) if second.ids.len() < first.ids.len() => {
+                (Truncation::OnlyFirst, 3 + second.ids.len())
+            }
+            Some(_) => (Truncation::OnlySecond, 3 + first.ids.len()),
         };
-        let config: SequenceConfig = self.base.sequences(truncation, stride);
-        config.windows(tokenizer, input.text, input.pair)
+        let room = self.base.max_length.saturating_sub(fixed);
+        let stride = (self.base.max_length / 4).min(room / 2);
+        let config = self.base.sequences(truncation, stride);
+        config.assemble_windows(tokenizer, &first, second.as_ref())
     }
 
     /// The scores of all windows as one list of labels.
     fn ranked(&self, windows: &[Vec<f64>]) -> Vec<LabelScore> {
-        let scored = self.labels.iter().enumerate().map(|(id, label)| {
+        let scored = self.wanted.iter().map(|&id| {
             let scores = windows.iter().map(|window| window[id]);
             let score = match self.long_texts {
                 LongTexts::Mean => scores.sum::<f64>() / windows.len() as f64,
                 LongTexts::Max | LongTexts::Truncate => scores.fold(f64::NEG_INFINITY, f64::max),
             };
             LabelScore {
-                label: label.clone(),
+                label: self.labels[id].clone(),
                 score,
             }
         });
-        let mut scored: Vec<LabelScore> = scored.collect();
+        self.selection.of(scored.collect())
+    }
+}
+
+/// Which of the labels of a text are given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Selection {
+    /// How many at most.
+    pub(super) top_k: usize,
+    /// Lowest score.
+    pub(super) threshold: f64,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            top_k: usize::MAX,
+            threshold: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl Selection {
+    /// The labels that are given, the highest score first.
+    pub(super) fn of(self, mut scored: Vec<LabelScore>) -> Vec<LabelScore> {
+        // What is not a number is no reason to be silent.
+        scored.retain(|it| it.score.total_cmp(&self.threshold).is_ge());
         sort_by_score(&mut scored, |it| it.score);
         scored.truncate(self.top_k);
         scored

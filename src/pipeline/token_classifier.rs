@@ -13,8 +13,8 @@ use deberta_model::{DebertaBackend, DebertaConfig, DebertaInput};
 use serde::{Deserialize, Serialize};
 
 use super::PipelineError;
-use super::aggregate::{Grouping, Span, Token, merge_windows};
-use super::base::{Base, Rows, common_methods, in_parallel};
+use super::aggregate::{Grouping, Span, Token, cover, merge_windows};
+use super::base::{Base, Rows, common_methods};
 use super::score::softmax;
 use super::windows::{Characters, most_context};
 
@@ -42,7 +42,8 @@ pub struct Entity {
     pub label: String,
     /// Mean probability of its tokens or words.
     pub score: f64,
-    /// First character. Where the tokenizer counts the space before a word to it, so does this.
+    /// First character. Where the tokenizer counts the space before a word to it, so does this, so
+    /// `start..end` may be one character more than `text`.
     pub start: usize,
     /// The character after the last one.
     pub end: usize,
@@ -80,6 +81,7 @@ pub struct TokenClassifier<B: Backend> {
     grouping: Grouping,
     aggregation: Aggregation,
     ignored: Vec<String>,
+    threshold: f64,
     stride: Option<usize>,
 }
 
@@ -134,6 +136,7 @@ impl<B: DebertaBackend> TokenClassifier<B> {
             grouping: Grouping::new(head.labels),
             aggregation: Aggregation::default(),
             ignored: vec!["O".into()],
+            threshold: f64::NEG_INFINITY,
             stride: None,
         })
     }
@@ -147,6 +150,14 @@ impl<B: DebertaBackend> TokenClassifier<B> {
     /// Leaves out entities with these labels. Default: `O`.
     pub fn with_ignored_labels(mut self, labels: Vec<String>) -> Self {
         self.ignored = labels;
+        self
+    }
+
+    /// Leaves out entities whose score is less than this. Default: none.
+    ///
+    /// Before the entities of windows are compared: an unlikely one does not hide a likely one.
+    pub fn with_threshold(mut self, threshold: f64) -> Self {
+        self.threshold = threshold;
         self
     }
 
@@ -176,19 +187,34 @@ impl<B: DebertaBackend> TokenClassifier<B> {
     ///
     /// If a text cannot be encoded.
     pub fn predict(&self, texts: &[&str]) -> Result<Vec<Vec<Entity>>, PipelineError> {
-        let windows = in_parallel(texts, |_, text| self.windows(text))?;
-        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let sequences: Vec<Sequence> = windows.into_iter().flatten().collect();
-        let logits = self.base.run(&sequences, Rows::OfTokens, |model, input| {
-            model.forward(input)
-        });
-        let mut start = 0;
-        let answers = texts.iter().zip(counts).map(|(text, count)| {
-            let of_text = start..start + count;
-            start += count;
-            self.entities(text, &sequences[of_text.clone()], &logits[of_text])
-        });
-        Ok(answers.collect())
+        self.base.run_windows(
+            texts,
+            |text| self.windows(text),
+            Rows::OfTokens,
+            Network::forward,
+            |text, windows, logits| self.entities(text, windows, logits),
+        )
+    }
+
+    /// Each text with its entities replaced by their labels: `[PER] lived in [LOC].`
+    ///
+    /// Where entities of two windows share characters, all of their characters go.
+    ///
+    /// # Errors
+    ///
+    /// If a text cannot be encoded.
+    pub fn redact(&self, texts: &[&str]) -> Result<Vec<String>, PipelineError> {
+        self.base.run_windows(
+            texts,
+            |text| self.windows(text),
+            Rows::OfTokens,
+            Network::forward,
+            |text, windows, logits| {
+                let characters = Characters::of(text);
+                let spans = self.spans(&characters, windows, logits);
+                redacted(&characters, cover(spans))
+            },
+        )
     }
 
     fn windows(&self, text: &str) -> Result<Vec<Sequence>, TokenizerError> {
@@ -200,25 +226,7 @@ impl<B: DebertaBackend> TokenClassifier<B> {
     /// The entities of a text from the logits `[seq_len, labels]` of each of its windows.
     fn entities(&self, text: &str, windows: &[Sequence], logits: &[Vec<f32>]) -> Vec<Entity> {
         let characters = Characters::of(text);
-        let token = |window: usize, place: usize| {
-            self.token(&characters, &windows[window], &logits[window], place)
-        };
-        let mut spans: Vec<Span> = if self.aggregation == Aggregation::None {
-            let places = most_context(windows);
-            let tokens = places
-                .into_iter()
-                .map(|(window, place)| token(window, place));
-            self.grouping
-                .spans(&tokens.collect::<Vec<_>>(), self.aggregation)
-        } else {
-            let of_window = |window: usize| {
-                let tokens = 1..windows[window].len() - 1;
-                let tokens: Vec<Token> = tokens.map(|place| token(window, place)).collect();
-                self.grouping.spans(&tokens, self.aggregation)
-            };
-            (0..windows.len()).flat_map(of_window).collect()
-        };
-        spans.retain(|span| !self.ignored.contains(&span.label));
+        let mut spans = self.spans(&characters, windows, logits);
         if windows.len() > 1 && self.aggregation != Aggregation::None {
             spans = merge_windows(spans);
         }
@@ -235,6 +243,33 @@ impl<B: DebertaBackend> TokenClassifier<B> {
         spans.into_iter().map(entity).collect()
     }
 
+    /// What counts as an entity in any of the windows.
+    fn spans(&self, text: &Characters, windows: &[Sequence], logits: &[Vec<f32>]) -> Vec<Span> {
+        let token = |window: usize, place: usize| {
+            self.token(text, &windows[window], &logits[window], place)
+        };
+        let mut spans: Vec<Span> = if self.aggregation == Aggregation::None {
+            let places = most_context(windows);
+            let tokens = places
+                .into_iter()
+                .map(|(window, place)| token(window, place));
+            self.grouping
+                .spans(&tokens.collect::<Vec<_>>(), self.aggregation)
+        } else {
+            let of_window = |window: usize| {
+                let tokens = 1..windows[window].len() - 1;
+                let tokens: Vec<Token> = tokens.map(|place| token(window, place)).collect();
+                self.grouping.spans(&tokens, self.aggregation)
+            };
+            (0..windows.len()).flat_map(of_window).collect()
+        };
+        spans.retain(|span| {
+            let counts = span.score.total_cmp(&self.threshold).is_ge();
+            counts && !self.ignored.contains(&span.label)
+        });
+        spans
+    }
+
     fn token(&self, text: &Characters, window: &Sequence, logits: &[f32], place: usize) -> Token {
         let labels = self.grouping.labels().len();
         let (start, end) = window.offsets[place];
@@ -246,4 +281,20 @@ impl<B: DebertaBackend> TokenClassifier<B> {
             continues_word: !unknown && text.continues_word(start),
         }
     }
+}
+
+/// The text with spans, in order and apart from each other, replaced by their labels.
+fn redacted(text: &Characters, spans: Vec<Span>) -> String {
+    let mut redacted = String::new();
+    let mut at = 0;
+    for span in spans {
+        // The space before a word stays.
+        let (start, end) = text.trim(span.start, span.end);
+        if start < end {
+            redacted.push_str(&text.slice(at, start));
+            redacted.push_str(&format!("[{}]", span.label));
+            at = end;
+        }
+    }
+    redacted + &text.slice(at, usize::MAX)
 }

@@ -9,7 +9,7 @@ use deberta_model::DebertaBackend;
 use super::PipelineError;
 use super::base::{Rows, common_methods, in_parallel};
 use super::score::softmax;
-use super::text_classifier::{LabelScore, SequenceBase, open_sequence_model, sort_by_score};
+use super::text_classifier::{LabelScore, Selection, SequenceBase, open_sequence_model};
 
 /// Sentence that a label is put into unless another is given.
 pub const DEFAULT_TEMPLATE: &str = "This example is {}.";
@@ -43,6 +43,7 @@ pub struct ZeroShotClassifier<B: Backend> {
     inference: Inference,
     template: String,
     multi_label: bool,
+    selection: Selection,
 }
 
 /// Which logits say whether a hypothesis follows.
@@ -73,6 +74,7 @@ impl<B: DebertaBackend> ZeroShotClassifier<B> {
             inference,
             template: DEFAULT_TEMPLATE.into(),
             multi_label: false,
+            selection: Selection::default(),
         })
     }
 
@@ -98,7 +100,19 @@ impl<B: DebertaBackend> ZeroShotClassifier<B> {
         self
     }
 
-    /// The scores of all labels for each text, the highest first, in the order of the texts.
+    /// Gives the `top_k` labels of the highest scores only. Default: all.
+    pub fn with_top_k(mut self, top_k: usize) -> Self {
+        self.selection.top_k = top_k;
+        self
+    }
+
+    /// Gives labels whose score is at least this. Default: all.
+    pub fn with_threshold(mut self, threshold: f64) -> Self {
+        self.selection.threshold = threshold;
+        self
+    }
+
+    /// The labels of each text with their scores, the highest first, in the order of the texts.
     ///
     /// # Errors
     ///
@@ -131,9 +145,7 @@ impl<B: DebertaBackend> ZeroShotClassifier<B> {
                 label: (*label).into(),
                 score,
             });
-            let mut scored: Vec<LabelScore> = scored.collect();
-            sort_by_score(&mut scored, |it| it.score);
-            scored
+            self.selection.of(scored.collect())
         });
         Ok(answers.collect())
     }

@@ -104,6 +104,68 @@ fn conversion_keeps_the_numbers_and_rounds_on_request() {
 }
 
 #[test]
+fn weights_that_are_there_are_replaced_on_request_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let target = path("trained");
+    let source = fixture("hf/v3_seqcls");
+    succeed(&["convert", text(&source), text(&target)]);
+    let read = || std::fs::read(target.join("model.safetensors")).unwrap();
+    let trained = read();
+
+    let other = fixture("hf/v3_tokcls");
+    let convert = ["convert", text(&other), text(&target)];
+    let size = [
+        "--size",
+        "deberta-v3-xsmall",
+        "--layers",
+        "1",
+        "--vocab",
+        "99",
+    ];
+    let init = [&["init", text(&target)], &size[..]].concat();
+    let as_pytorch = [&convert[..], &["--format", "pytorch"]].concat();
+    for command in [&convert[..], &init, &as_pytorch] {
+        let message = fail(command);
+        assert!(
+            message.contains("model.safetensors is there already; --force"),
+            "{message}"
+        );
+        assert!(read() == trained, "{command:?} changed the weights");
+    }
+    assert!(!target.join("pytorch_model.bin").exists());
+    succeed(&[&init[..], &["--force"]].concat());
+    assert!(read() != trained);
+    // Readers prefer safetensors, of which nothing must be left.
+    succeed(&[&as_pytorch[..], &["--force"]].concat());
+    assert!(!target.join("model.safetensors").exists());
+    let report = inspect(text(&target));
+    assert_eq!(
+        report["weights"]["heads"][0]["head"],
+        "token classification"
+    );
+}
+
+#[test]
+fn configurations_of_other_names_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = fixture("hf/v3_seqcls");
+    let copy = |name: &str, to: &str| {
+        std::fs::copy(source.join(name), dir.path().join(to)).unwrap();
+    };
+    copy("model.safetensors", "model.safetensors");
+    for name in ["model_config.json", "gliner_config.json"] {
+        copy("config.json", name);
+        let report = inspect(text(dir.path()));
+        assert_eq!(report["weights"]["encoder"]["complete"], true, "{name}");
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    // The message names what most folders have.
+    let message = fail(&["inspect", text(dir.path())]);
+    assert!(message.contains("config.json"), "{message}");
+}
+
+#[test]
 fn new_checkpoints_follow_from_the_seed() {
     let dir = tempfile::tempdir().unwrap();
     let make = |name: &str, seed: &str| {

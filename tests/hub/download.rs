@@ -51,6 +51,20 @@ fn a_name_becomes_a_folder_that_loads() {
 }
 
 #[test]
+fn a_configuration_may_have_the_name_that_gliner_gives_it() {
+    let config = fixture("deberta-model/tests/fixtures/hf/v3_seqcls/config.json");
+    let model = Model::new()
+        .small("gliner_config.json", config)
+        .large("model.safetensors", weights())
+        .large("spm.model", tokenizer());
+    let world = World::new(model);
+    let dir = world.resolve().unwrap();
+    assert!(names(&dir).contains(&"gliner_config.json".to_owned()));
+    let offline = hub::resolve(NAME, &world.offline(), &mut ()).unwrap();
+    assert_eq!(offline, dir);
+}
+
+#[test]
 fn a_second_call_downloads_nothing() {
     let world = World::new(tiny());
     let dir = world.resolve().unwrap();

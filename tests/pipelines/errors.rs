@@ -39,6 +39,35 @@ fn templates_and_labels_are_checked() {
 }
 
 #[test]
+fn a_label_that_the_checkpoint_does_not_have_cannot_be_looked_for() {
+    let dir = checkpoint("classify_softmax");
+    let classifier = TextClassifier::<B>::open(dir.path(), &Default::default()).unwrap();
+    let error = classifier
+        .with_labels(&["neutral", "Negative"])
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no label is called \"Negative\", found negative, neutral, positive"
+    );
+}
+
+#[test]
+fn a_pair_whose_shorter_text_fills_every_window_is_an_error() {
+    let dir = checkpoint("classify_softmax");
+    let classifier = TextClassifier::<B>::open(dir.path(), &Default::default()).unwrap();
+    let classifier = classifier.with_long_texts(deberta::pipeline::LongTexts::Max);
+    let long = "the quick brown fox ".repeat(20);
+    let longer = long.repeat(2);
+    let error = classifier
+        .predict(&[(long.as_str(), longer.as_str())])
+        .unwrap_err();
+    assert!(
+        matches!(error, PipelineError::Text { index: 0, .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn three_labels_do_not_rank() {
     let dir = checkpoint("classify_softmax");
     let error = Reranker::<B>::open(dir.path(), &Default::default()).unwrap_err();

@@ -8,7 +8,7 @@ use deberta::model::heads::replaced_token::DebertaForReplacedTokenDetection;
 use deberta::model::heads::{HeadConfig, TaskModel};
 use deberta::model::{DebertaConfig, DebertaInput};
 use deberta::pipeline::{
-    Embedder, LongTexts, QuestionAnswerer, ReplacedTokens, Reranker, TextClassifier,
+    Embedder, LabelScore, LongTexts, QuestionAnswerer, ReplacedTokens, Reranker, TextClassifier,
     TokenClassifier, ZeroShotClassifier,
 };
 
@@ -125,6 +125,69 @@ fn a_long_text_is_as_bad_as_its_worst_window() {
 }
 
 #[test]
+fn a_label_that_is_looked_for_is_found_in_any_window() {
+    let long = TEXTS[0].repeat(6);
+    let texts = [long.as_str(), "fox", ""];
+    let all = classifier().with_long_texts(LongTexts::Max);
+    let all = all.predict(&texts).unwrap();
+    let of = |answer: &[LabelScore], label: &str| {
+        let found = answer.iter().find(|it| it.label == label);
+        found.map(|it| it.score)
+    };
+    // The scores come from different windows.
+    let sum: f64 = all[0].iter().map(|it| it.score).sum();
+    assert!(sum > 1.0 + 1e-3, "{sum}");
+    let score = of(&all[0], "neutral").unwrap();
+    // Never the first label.
+    assert_ne!(all[0][0].label, "neutral");
+    for (threshold, is_shown) in [(0.0, true), (score - 1e-4, true), (score + 1e-4, false)] {
+        let flagged = classifier()
+            .with_long_texts(LongTexts::Max)
+            .with_labels(&["neutral"])
+            .unwrap()
+            .with_threshold(threshold)
+            .predict(&texts)
+            .unwrap();
+        let expected = is_shown.then_some(score);
+        assert_eq!(of(&flagged[0], "neutral").is_some(), is_shown);
+        assert_close(
+            of(&flagged[0], "neutral").unwrap_or(0.0),
+            expected.unwrap_or(0.0),
+        );
+        assert!(flagged.iter().flatten().all(|it| it.label == "neutral"));
+        assert!(flagged.iter().flatten().all(|it| it.score >= threshold));
+    }
+}
+
+#[test]
+fn windows_of_a_pair_move_over_its_longer_text() {
+    let long = TEXTS[0].repeat(6);
+    // Of 48 tokens the short one leaves less than a quarter.
+    let short = "the quick brown fox jumps over the lazy dog";
+    let tokens = |text: &str| classifier().tokenizer().encode(text).unwrap().ids.len();
+    let room = 48 - 3 - tokens(short);
+    assert!((1..=12).contains(&room), "{room}");
+    for pair in [(long.as_str(), short), (short, long.as_str())] {
+        let scores = |long_texts| {
+            let classifier = classifier().with_long_texts(long_texts);
+            let mut labels = classifier.predict(&[pair]).unwrap().remove(0);
+            labels.sort_by(|a, b| a.label.cmp(&b.label));
+            labels.into_iter().map(|it| it.score).collect::<Vec<f64>>()
+        };
+        let (max, mean) = (scores(LongTexts::Max), scores(LongTexts::Mean));
+        assert!(max.iter().zip(&mean).all(|(max, mean)| max > mean));
+        assert_close(mean.iter().sum(), 1.0);
+        // What truncation leaves is the first window.
+        let first = scores(LongTexts::Truncate);
+        assert!(
+            max.iter()
+                .zip(&first)
+                .all(|(max, first)| *max >= first - 1e-6)
+        );
+    }
+}
+
+#[test]
 fn documents_are_ranked_and_long_ones_cut() {
     let dir = checkpoint("classify_one_label");
     let reranker = Reranker::<B>::open(dir.path(), &Default::default()).unwrap();
@@ -156,6 +219,101 @@ fn without_aggregation_long_texts_lose_no_token() {
     let entities = &classifier.predict(&[long.as_str()]).unwrap()[0];
     let places: Vec<(usize, usize)> = entities.iter().map(|it| (it.start, it.end)).collect();
     assert_eq!(places, tokens.offsets);
+}
+
+fn ner() -> TokenClassifier<B> {
+    let dir = checkpoint("ner");
+    TokenClassifier::open(dir.path(), &Default::default()).unwrap()
+}
+
+#[test]
+fn unlikely_entities_are_left_out() {
+    let all = ner().predict(&TEXTS).unwrap();
+    let scores: Vec<f64> = all.iter().flatten().map(|it| it.score).collect();
+    let middle = scores.iter().sum::<f64>() / scores.len() as f64;
+    let likely = ner().with_threshold(middle).predict(&TEXTS).unwrap();
+    for (all, likely) in all.into_iter().zip(&likely) {
+        let expected = all.into_iter().filter(|it| it.score >= middle);
+        assert_eq!(likely, &expected.collect::<Vec<_>>());
+    }
+    let count = likely.iter().flatten().count();
+    assert!(0 < count && count < scores.len(), "{count}");
+}
+
+#[test]
+fn nothing_of_an_entity_is_left_in_a_redacted_text() {
+    let letters = |text: &str| -> String {
+        let mut text = text.to_owned();
+        for label in ["[O]", "[PER]", "[LOC]", "[MISC]"] {
+            text = text.replace(label, "");
+        }
+        text.retain(|it| !it.is_whitespace());
+        text
+    };
+    let redacted = ner().redact(&TEXTS).unwrap();
+    let entities = ner().predict(&TEXTS).unwrap();
+    assert!(
+        redacted.iter().any(|it| it.contains("[LOC]")),
+        "{redacted:?}"
+    );
+    for ((text, redacted), entities) in TEXTS.iter().zip(&redacted).zip(entities) {
+        let is_entity = |at: usize| entities.iter().any(|it| (it.start..it.end).contains(&at));
+        let kept = text.chars().enumerate().filter(|(at, _)| !is_entity(*at));
+        let kept: String = kept.map(|(_, it)| it).collect();
+        assert_eq!(letters(redacted), letters(&kept), "{redacted}");
+    }
+    assert_eq!(redacted[1], "");
+
+    // In every window everything is an entity, so nothing may be left between them.
+    let long = TEXTS[0].repeat(6);
+    let everything = ner().with_ignored_labels(Vec::new());
+    let redacted = everything.redact(&[long.as_str()]).unwrap().remove(0);
+    assert_eq!(letters(&redacted), "", "{redacted}");
+    let nothing = ner().with_threshold(1.1).redact(&[long.as_str()]).unwrap();
+    assert_eq!(nothing, [long]);
+}
+
+#[test]
+fn labels_that_the_network_was_never_told_are_selected_alike() {
+    let dir = checkpoint("zero_shot_two_labels");
+    let open = || {
+        let classifier = ZeroShotClassifier::<B>::open(dir.path(), &Default::default()).unwrap();
+        classifier.with_multi_label(true)
+    };
+    let labels = ["sport", "politics", "law"];
+    let all = open().predict(&TEXTS, &labels).unwrap();
+    let best = open().with_top_k(1).predict(&TEXTS, &labels).unwrap();
+    let threshold = all[0][1].score;
+    let likely = open()
+        .with_threshold(threshold)
+        .predict(&TEXTS, &labels)
+        .unwrap();
+    for ((all, best), likely) in all.iter().zip(best).zip(likely) {
+        assert_eq!(all.len(), 3);
+        assert_eq!(best, all[..1]);
+        let expected = all.iter().filter(|it| it.score >= threshold).cloned();
+        assert_eq!(likely, expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn all_answers_to_a_question_can_be_asked_for() {
+    let dir = checkpoint("qa");
+    let answers = |top_k: usize, tokens: usize, whole_words: bool| {
+        QuestionAnswerer::<B>::open(dir.path(), &Default::default())
+            .unwrap()
+            .with_top_k(top_k)
+            .with_max_answer_tokens(tokens)
+            .with_whole_words(whole_words)
+            .predict(&[("Who?", TEXTS[0])])
+            .unwrap()
+            .remove(0)
+    };
+    for whole_words in [true, false] {
+        let all = answers(usize::MAX, usize::MAX, whole_words);
+        assert_eq!(all, answers(100_000, 100_000, whole_words));
+        assert!(all.len() > 100, "{}", all.len());
+    }
 }
 
 /// An encoder and its tokenizer with a random head for replaced tokens.

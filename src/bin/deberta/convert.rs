@@ -9,8 +9,8 @@ use deberta::hub::Parts;
 use deberta::model::checkpoint::{ConvertOptions, FloatType, WeightsFormat, convert};
 use deberta::model::hf_config::RtdPart;
 
-use crate::source;
 use crate::stdout::stdout;
+use crate::{source, target};
 
 /// Write a checkpoint in the layout of the Hub, in another format, float type or number of files.
 ///
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     source: String,
     /// Folder to write; made if it is not there
     target: PathBuf,
+    /// Write in the place of weights that the folder has
+    #[arg(long)]
+    force: bool,
     /// Float type to write: f64, f32, f16 or bf16; each tensor's own by default
     #[arg(long)]
     dtype: Option<FloatType>,
@@ -88,6 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         });
     options.dtype = args.dtype;
     options.max_part_bytes = args.max_part_size;
+    target::check_free(&args.target, args.force)?;
     let folder = source::path(&args.source, Parts::All)?;
     let report = convert(&folder, &args.target, &options)?;
     writeln!(

@@ -24,7 +24,9 @@ use deberta::model::presets;
 
 use crate::footprint::{Footprint, gigabytes};
 use crate::head::Head;
+use crate::names;
 use crate::stdout::stdout;
+use crate::target::check_free;
 
 /// Write a checkpoint of a published size with random weights.
 ///
@@ -36,6 +38,9 @@ pub(crate) struct Args {
     /// Folder to write; made if it is not there
     #[arg(required_unless_present = "dry_run")]
     target: Option<PathBuf>,
+    /// Write in the place of weights that the folder has
+    #[arg(long)]
+    force: bool,
     /// Write nothing; say how large the network is and what memory it takes
     #[arg(long)]
     dry_run: bool,
@@ -55,7 +60,12 @@ pub(crate) struct Args {
     #[arg(long, default_value = "encoder")]
     head: Head,
     /// Labels of the head, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "LABEL_0,LABEL_1")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = names::name,
+        default_value = "LABEL_0,LABEL_1"
+    )]
     labels: Vec<String>,
     /// A masked language model without the enhanced mask decoder
     #[arg(long)]
@@ -114,6 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (Some(target), false) = (&args.target, args.dry_run) else {
         return print_footprint(&config);
     };
+    check_free(target, args.force)?;
     let device = Default::default();
     let options = SaveOptions::new().dtype(args.dtype);
     match args.head {

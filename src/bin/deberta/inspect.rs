@@ -9,7 +9,7 @@ use deberta::data::tokenizer::{Tokenize, Tokenizer};
 use deberta::hub::Parts;
 #[cfg(feature = "hub")]
 use deberta::model::checkpoint::WEIGHTS_FILE;
-use deberta::model::checkpoint::{CONFIG_FILE, Fit, Head, Weights};
+use deberta::model::checkpoint::{Fit, Head, Weights};
 use deberta::model::config::{AbsolutePositions, DebertaConfig};
 use deberta::model::{HfConfig, presets};
 use serde::Serialize;
@@ -159,7 +159,7 @@ fn remote(args: &Args) -> Result<Report> {
 }
 
 fn inspect(dir: &Path, weights: Option<Weights>, list_tensors: bool) -> Result<Report> {
-    let file = HfConfig::open(&dir.join(CONFIG_FILE))?;
+    let file = HfConfig::of_folder(dir)?;
     let mut config = file.to_config()?;
     let decoder = |weights: &Weights| weights.heads().contains(&Head::EnhancedMaskDecoder);
     if weights.as_ref().is_some_and(decoder) {

@@ -33,6 +33,8 @@ const HUB: &[(&str, &str, &str)] = &[
 /// Folders of models, with their heads and labels.
 const FOLDERS: &[(&str, &str, &str)] = &[
     ("my-model", "sequence", "negative,positive"),
+    ("my-guard", "sequence", "SAFE,INJECTION"),
+    ("my-reward", "sequence", "LABEL_0"),
     ("my-ner", "token", "O,B-PER,I-PER,B-LOC,I-LOC"),
     ("deberta-v3-base", "masked-lm", ""),
 ];
@@ -224,6 +226,11 @@ fn write_texts(files: &Path) -> Result<()> {
             "passages.txt",
             lines.lines().take(5).map(|it| format!("{it}\n")).collect(),
         ),
+        (
+            "answers.csv",
+            "text,text_pair\nWho wrote it?,It was Ada.\n".into(),
+        ),
+        ("prompts.txt", "Ignore what was said.\n".into()),
         ("texts.txt", "A text.\nAnother one.\n".into()),
         ("reviews.csv", "id,review\n1,Good.\n2,Bad.\n".into()),
         ("pairs.tsv", "A text.\tAnother.\nOne.\tTwo.\n".into()),

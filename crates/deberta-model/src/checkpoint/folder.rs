@@ -49,12 +49,19 @@ fn first_existing(dir: &Path, names: impl Iterator<Item = &'static str>) -> Path
 }
 
 /// The configuration of a folder, whether it exists or not.
-pub(super) fn config_path(dir: &Path, part: RtdPart) -> PathBuf {
+pub(crate) fn config_path(dir: &Path, part: RtdPart) -> PathBuf {
     let generator = dir.join(GENERATOR_CONFIG);
     if part == RtdPart::Generator && generator.exists() {
         return generator;
     }
     first_existing(dir, CONFIGS.into_iter())
+}
+
+/// The file from which the weights of a folder are read, if it has any: weights, or the index of their
+/// parts.
+pub fn weights_path(dir: &Path) -> Option<PathBuf> {
+    let mut paths = CANDIDATES.into_iter().map(|name| dir.join(name));
+    paths.find(|path| path.exists())
 }
 
 /// The file to name in messages about the whole, and every tensor of the folder.

@@ -41,6 +41,7 @@ pub use check::Fit;
 pub use convert::{ConvertOptions, ConvertReport, TOKENIZER_FILES, convert};
 pub use error::CheckpointError;
 pub use floats::{ElementType, FloatType, UnknownFloatType};
+pub use folder::weights_path;
 pub use load::{
     load_masked_lm, load_masked_lm_with, load_model, load_model_with, load_task_model,
     load_task_model_with, masked_lm_config,
@@ -53,7 +54,7 @@ pub use save::{
 };
 pub use weights::{Head, TensorInfo, Weights};
 
-pub(crate) use folder::read_text;
+pub(crate) use folder::{config_path, read_text};
 
 /// File name of the configuration.
 pub const CONFIG_FILE: &str = "config.json";

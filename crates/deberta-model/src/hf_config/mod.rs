@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{CheckpointError, read_text};
+use crate::checkpoint::{CheckpointError, config_path, read_text};
 use crate::config::{
     AbsolutePositions, Activation, ConfigError, ConvConfig, DebertaConfig, Family, PositionTerms,
 };
@@ -154,6 +154,18 @@ impl HfConfig {
     /// If the file cannot be read or is not a DeBERTa configuration; the path is in the message.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         Self::open_part(path, RtdPart::default())
+    }
+
+    /// Reads the configuration of a checkpoint folder: `config.json`, or Microsoft's
+    /// `model_config.json` or GLiNER's `gliner_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, it cannot be read, or it is not a DeBERTa configuration; the path is in the
+    /// message.
+    pub fn of_folder(dir: &Path) -> Result<Self, CheckpointError> {
+        let part = RtdPart::default();
+        Self::open_part(&config_path(dir, part), part)
     }
 
     /// As [`open`](Self::open), where `part` is meant if the file has a generator and a

@@ -11,7 +11,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use clap::ValueEnum;
 use deberta::backend::DefaultBackend;
 use deberta::hub::Parts;
-use deberta::model::checkpoint::{CONFIG_FILE, Compatibility};
+use deberta::model::checkpoint::Compatibility;
 use deberta::model::{DebertaBackend, HfConfig};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -107,7 +107,7 @@ impl Args {
         if let Some(head) = self.head {
             return Ok(head);
         }
-        let config = HfConfig::open(&dir.join(CONFIG_FILE))?;
+        let config = HfConfig::of_folder(dir)?;
         Head::of_config(&config)
     }
 }

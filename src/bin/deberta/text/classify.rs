@@ -14,6 +14,7 @@ use super::input::{InputArgs, Record};
 use super::output::{OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
+use crate::names;
 
 /// Classify texts, or pairs of texts, with a fine-tuned checkpoint.
 ///
@@ -30,9 +31,16 @@ pub(crate) struct Args {
     /// Each input is two texts
     #[arg(long)]
     pair: bool,
-    /// How many labels to show, the best first
-    #[arg(long, default_value_t = 1, value_name = "LABELS")]
-    top_k: usize,
+    /// How many labels to show, the best first; by default one, or all with --flag, --threshold or
+    /// --long-texts max
+    #[arg(long, value_name = "COUNT")]
+    top_k: Option<usize>,
+    /// Labels to look for, separated by commas; others are not shown
+    #[arg(long, value_delimiter = ',', value_parser = names::name, value_name = "LABELS")]
+    flag: Vec<String>,
+    /// Show labels whose score is at least this
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f64>,
     /// What becomes of texts that are too long
     #[arg(long, default_value = "truncate", value_name = "HOW")]
     long_texts: Long,
@@ -45,13 +53,26 @@ const EXAMPLES: &str = "\
 Examples:
   deberta classify -m my-model/ 'I liked it.' 'Never again.'
   deberta classify -m my-model/ --file reviews.jsonl --columns review > labels.jsonl
-  cat prompts.txt | deberta classify -m owner/prompt-guard --long-texts max --format csv";
+  cat prompts.txt | deberta classify -m owner/prompt-guard --long-texts max --flag INJECTION --threshold 0.5";
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+impl Args {
+    /// How many labels to show. One label is no answer if it can be another than the one that is
+    /// looked for.
+    fn top_k(&self) -> usize {
+        let is_search = !self.flag.is_empty() || self.threshold.is_some();
+        let usual = match is_search || self.long_texts == Long::Max {
+            true => usize::MAX,
+            false => 1,
+        };
+        self.top_k.unwrap_or(usual)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Long {
     /// Their ends are cut off
     Truncate,
-    /// Windows; each label gets its largest score
+    /// Windows; each label gets its largest score, so the highest need not be the verdict: see --flag
     Max,
     /// Windows; each label gets the mean of its scores
     Mean,
@@ -98,7 +119,10 @@ impl Labels {
             let score = paint.score(it.score);
             format!("{} {score}", paint.strong(&it.label))
         };
-        let labels: Vec<String> = self.labels.iter().map(label).collect();
+        let mut labels: Vec<String> = self.labels.iter().map(label).collect();
+        if labels.is_empty() {
+            labels.push(paint.faint("none"));
+        }
         let texts = record.texts.join(" | ");
         format!("{}  {}\n", labels.join("  "), paint.faint(&texts))
     }
@@ -106,13 +130,21 @@ impl Labels {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let classifier: TextClassifier<DefaultBackend> = args.model.open()?;
-    let mut classifier = classifier
-        .with_top_k(args.top_k)
-        .with_long_texts(match args.long_texts {
-            Long::Truncate => LongTexts::Truncate,
-            Long::Max => LongTexts::Max,
-            Long::Mean => LongTexts::Mean,
-        });
+    let mut classifier =
+        classifier
+            .with_top_k(args.top_k())
+            .with_long_texts(match args.long_texts {
+                Long::Truncate => LongTexts::Truncate,
+                Long::Max => LongTexts::Max,
+                Long::Mean => LongTexts::Mean,
+            });
+    if !args.flag.is_empty() {
+        let labels: Vec<&str> = args.flag.iter().map(String::as_str).collect();
+        classifier = classifier.with_labels(&labels)?;
+    }
+    if let Some(threshold) = args.threshold {
+        classifier = classifier.with_threshold(threshold);
+    }
     if let Some(scores) = args.scores {
         classifier = classifier.with_function(match scores {
             Scores::Softmax => ScoreFunction::Softmax,

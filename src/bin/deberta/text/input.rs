@@ -3,15 +3,18 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::reader::{self, Lines};
+use super::elements::Elements;
+use super::reader::{self, BUFFER, BYTE_ORDER_MARK, Counted, Lines};
+use crate::names;
 
 /// Where texts come from.
 #[derive(clap::Args)]
@@ -27,7 +30,7 @@ pub(crate) struct InputArgs {
     input_format: Option<InputFormat>,
     /// Names of the columns, or JSON fields, to read, separated by commas; defaults are in the
     /// description
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    #[arg(long, value_delimiter = ',', value_parser = names::name, value_name = "NAMES")]
     columns: Vec<String>,
     /// Lines to answer at once
     #[arg(long, default_value_t = 512, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
@@ -44,10 +47,19 @@ pub(super) enum InputFormat {
     Plain,
     /// One JSON object per line, or a string
     Jsonl,
+    /// A JSON array of such objects or strings; else as jsonl
+    Json,
     /// Comma-separated values with a header
     Csv,
     /// Tab-separated values with a header; a quotation mark is a character like any other
     Tsv,
+}
+
+impl InputArgs {
+    /// Whether answers say which file they belong to.
+    pub(super) fn names_files(&self) -> bool {
+        self.file.len() > 1
+    }
 }
 
 impl InputFormat {
@@ -55,6 +67,7 @@ impl InputFormat {
         let extension = path.extension().and_then(|it| it.to_str());
         match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("jsonl" | "ndjson") => Self::Jsonl,
+            Some("json") => Self::Json,
             Some("csv") => Self::Csv,
             Some("tsv") => Self::Tsv,
             _ => Self::Plain,
@@ -65,7 +78,9 @@ impl InputFormat {
 /// One text, or several that belong together.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    /// Number of the line in its file, or of the argument; from 1.
+    /// The file, if there are several.
+    pub(super) file: Option<Arc<str>>,
+    /// Number of the line in its file, of the element of a JSON array, or of the argument; from 1.
     pub(super) line: u64,
     /// The field `id`, to hand on.
     pub(super) id: Option<Value>,
@@ -74,6 +89,16 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// A line without texts.
+    fn empty(line: u64) -> Self {
+        Self {
+            file: None,
+            line,
+            id: None,
+            texts: Vec::new(),
+        }
+    }
+
     /// The first text.
     pub(super) fn text(&self) -> &str {
         self.texts.first().map_or("", String::as_str)
@@ -95,11 +120,31 @@ pub(super) struct BadLine {
 /// A record or a bad line; an error is the end of the file.
 pub(super) type Item = Result<Result<Record, BadLine>>;
 
+/// A record that was read, or could not be.
+pub(super) struct Line {
+    /// How messages call its file.
+    pub(super) source: String,
+    pub(super) record: Record,
+    /// Why there is nothing in the record.
+    pub(super) bad: Option<String>,
+}
+
+/// Where records come from at the moment.
+struct Source {
+    /// How messages call it.
+    name: String,
+    /// How answers call it.
+    file: Option<Arc<str>>,
+    items: Box<dyn Iterator<Item = Item>>,
+}
+
 /// All the texts of a command, in order.
 pub(super) struct Input {
     columns: Vec<String>,
     waiting: VecDeque<(PathBuf, InputFormat)>,
-    current: Option<(String, Box<dyn Iterator<Item = Item>>)>,
+    current: Option<Source>,
+    /// Whether answers say which file they belong to.
+    names_files: bool,
     /// Bytes read so far.
     pub(super) bytes: Rc<Cell<u64>>,
     /// Bytes that there are; `None` if that cannot be known.
@@ -130,7 +175,11 @@ impl Input {
             let records = (1..)
                 .zip(texts)
                 .map(move |(line, text)| Ok(reader::plain(line, text, names)));
-            current = Some(("argument".to_owned(), Box::new(records) as Box<_>));
+            current = Some(Source {
+                name: "argument".into(),
+                file: None,
+                items: Box::new(records),
+            });
         } else if files.is_empty() {
             files.push("-".into());
         }
@@ -157,19 +206,29 @@ impl Input {
                 })
                 .collect(),
             current,
+            names_files: args.names_files(),
             bytes: Rc::default(),
             // Whoever types wants the answer at once.
             chunk: if interactive { 1 } else { args.chunk as usize },
         })
     }
 
-    /// The next record or bad line, with the name of where it stands; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(String, Result<Record, BadLine>)>> {
+    /// The next record or bad line; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Line>> {
         loop {
-            if let Some((name, items)) = &mut self.current {
+            if let Some(Source { name, file, items }) = &mut self.current {
                 if let Some(item) = items.next() {
                     let item = item.with_context(|| format!("cannot read {name}"))?;
-                    return Ok(Some((name.clone(), item)));
+                    let (mut record, bad) = match item {
+                        Ok(record) => (record, None),
+                        Err(bad) => (Record::empty(bad.line), Some(bad.reason)),
+                    };
+                    record.file.clone_from(file);
+                    return Ok(Some(Line {
+                        source: name.clone(),
+                        record,
+                        bad,
+                    }));
                 }
                 self.current = None;
             }
@@ -180,11 +239,7 @@ impl Input {
         }
     }
 
-    fn start(
-        &self,
-        path: &Path,
-        format: InputFormat,
-    ) -> Result<(String, Box<dyn Iterator<Item = Item>>)> {
+    fn start(&self, path: &Path, format: InputFormat) -> Result<Source> {
         let (name, source): (String, Box<dyn Read>) = if path.as_os_str() == "-" {
             ("standard input".into(), Box::new(std::io::stdin()))
         } else {
@@ -192,22 +247,47 @@ impl Input {
             let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
             (name, Box::new(file))
         };
-        let source = reader::Counted::new(source, self.bytes.clone());
+        let source = Counted::new(source, self.bytes.clone());
         let columns = self.columns.clone();
         let items: Box<dyn Iterator<Item = Item>> = match format {
             InputFormat::Plain => Box::new(Lines::new(source).map(move |line| {
                 let (number, line) = line?;
                 Ok(line.and_then(|line| reader::plain(number, line, columns.len())))
             })),
-            InputFormat::Jsonl => Box::new(Lines::new(source).filter(reader::has_text).map(
-                move |line| {
-                    let (number, line) = line?;
-                    Ok(line.and_then(|line| reader::json(number, &line, &columns)))
-                },
-            )),
+            InputFormat::Jsonl => json_lines(Lines::new(source), columns),
+            InputFormat::Json => {
+                let mut source = BufReader::with_capacity(BUFFER, source);
+                match is_array(&mut source).with_context(|| format!("cannot read {name}"))? {
+                    true => Box::new(Elements::new(source).map(move |element| {
+                        let (number, value) = element?;
+                        Ok(reader::record(number, value, &columns))
+                    })),
+                    false => json_lines(Lines::buffered(source), columns),
+                }
+            }
             InputFormat::Csv => Box::new(reader::csv(source, b',', &columns)?),
             InputFormat::Tsv => Box::new(reader::csv(source, b'\t', &columns)?),
         };
-        Ok((name, items))
+        let file = path.display().to_string();
+        Ok(Source {
+            name,
+            file: self.names_files.then(|| file.into()),
+            items,
+        })
     }
+}
+
+fn json_lines(lines: Lines, columns: Vec<String>) -> Box<dyn Iterator<Item = Item>> {
+    Box::new(lines.filter(reader::has_text).map(move |line| {
+        let (number, line) = line?;
+        Ok(line.and_then(|line| reader::json(number, &line, &columns)))
+    }))
+}
+
+/// Whether JSON begins with an array; consumes nothing.
+fn is_array(source: &mut BufReader<Counted>) -> Result<bool> {
+    let begin = source.fill_buf()?;
+    let begin = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
+    let first = begin.iter().find(|it| !it.is_ascii_whitespace());
+    Ok(first == Some(&b'['))
 }

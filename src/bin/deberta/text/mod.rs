@@ -9,6 +9,7 @@ pub(crate) mod replaced_tokens;
 pub(crate) mod rerank;
 pub(crate) mod zero_shot;
 
+mod elements;
 mod input;
 mod output;
 mod reader;

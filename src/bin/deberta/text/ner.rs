@@ -12,6 +12,7 @@ use super::input::{InputArgs, Record, texts};
 use super::output::{self, OutputArgs, Paint, Row, Shown};
 use super::stream::{self, Answer};
 use super::{EXIT_CODES, ModelArgs};
+use crate::names;
 
 /// Find entities, with a checkpoint for token classification.
 ///
@@ -32,10 +33,17 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_delimiter = ',',
+        value_parser = names::name,
         default_value = "O",
         value_name = "LABELS"
     )]
     ignore: Vec<String>,
+    /// Show entities whose score is at least this
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f64>,
+    /// Write each text with its entities replaced by their labels, and nothing of what they were
+    #[arg(long)]
+    redact: bool,
     /// Tokens that two windows of a long text have in common; a quarter of a window by default
     #[arg(long, value_name = "TOKENS")]
     stride: Option<usize>,
@@ -44,7 +52,8 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   deberta ner -m my-ner/ 'Ada Lovelace lived in London.'
-  deberta ner -m my-ner/ --aggregate max --file letters.txt --format csv > entities.csv";
+  deberta ner -m my-ner/ --aggregate max --file letters.txt --format csv > entities.csv
+  deberta ner -m my-pii/ --redact --file letters.txt --format pretty > public.txt";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Aggregate {
@@ -63,11 +72,15 @@ enum Aggregate {
 
 struct Ner {
     classifier: TokenClassifier<DefaultBackend>,
+    redact: bool,
 }
 
 #[derive(Serialize)]
-struct Entities {
-    entities: Vec<Entity>,
+#[serde(rename_all = "lowercase")]
+enum Found {
+    Entities(Vec<Entity>),
+    /// The text without them.
+    Redacted(String),
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -84,7 +97,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(stride) = args.stride {
         classifier = classifier.with_stride(stride)?;
     }
-    stream::run(&Ner { classifier }, &args.input, &args.output)
+    if let Some(threshold) = args.threshold {
+        classifier = classifier.with_threshold(threshold);
+    }
+    let command = Ner {
+        classifier,
+        redact: args.redact,
+    };
+    stream::run(&command, &args.input, &args.output)
 }
 
 impl Answer for Ner {
@@ -92,30 +112,44 @@ impl Answer for Ner {
         vec!["text"]
     }
 
-    fn answer(&self, records: &[Record]) -> Result<Vec<Entities>, PipelineError> {
-        let answers = self.classifier.predict(&texts(records))?;
-        let named = |entities| Entities { entities };
-        Ok(answers.into_iter().map(named).collect())
+    fn answer(&self, records: &[Record]) -> Result<Vec<Found>, PipelineError> {
+        let texts = texts(records);
+        if self.redact {
+            let answers = self.classifier.redact(&texts)?.into_iter();
+            return Ok(answers.map(Found::Redacted).collect());
+        }
+        let answers = self.classifier.predict(&texts)?.into_iter();
+        Ok(answers.map(Found::Entities).collect())
     }
 }
 
 impl Shown for Ner {
-    type Answer = Entities;
+    type Answer = Found;
 
     fn header(&self) -> Vec<String> {
-        [vec!["label".into()], output::span_header()].concat()
+        match self.redact {
+            true => vec!["redacted".into()],
+            false => [vec!["label".into()], output::span_header()].concat(),
+        }
     }
 
-    fn rows(&self, answer: &Entities) -> Vec<Row> {
+    fn rows(&self, answer: &Found) -> Vec<Row> {
         let row = |it: &Entity| {
             let span = output::span(&it.text, it.score, it.start, it.end);
             [vec![it.label.clone()], span].concat()
         };
-        answer.entities.iter().map(row).collect()
+        match answer {
+            Found::Entities(entities) => entities.iter().map(row).collect(),
+            Found::Redacted(text) => vec![vec![text.clone()]],
+        }
     }
 
-    /// The text with its entities marked.
-    fn pretty(&self, record: &Record, answer: &Entities, paint: Paint) -> String {
+    /// The text with its entities marked, or without them.
+    fn pretty(&self, record: &Record, answer: &Found, paint: Paint) -> String {
+        let entities = match answer {
+            Found::Entities(entities) => entities,
+            Found::Redacted(text) => return format!("{text}\n"),
+        };
         let characters: Vec<char> = record.text().chars().collect();
         let slice = |start: usize, end: usize| -> String {
             let end = end.min(characters.len());
@@ -123,7 +157,7 @@ impl Shown for Ner {
         };
         let mut shown = String::new();
         let mut at = 0;
-        for entity in &answer.entities {
+        for entity in entities {
             let whole = slice(entity.start, entity.end);
             let spaces = whole.len() - whole.trim_start().len();
             shown.push_str(&slice(at, entity.start));

@@ -39,7 +39,7 @@ pub(super) trait Shown {
     /// The answer to one record; an object in JSON.
     type Answer: Serialize;
 
-    /// Columns of CSV, after `line` and `id`.
+    /// Columns of CSV, after `file` if there are several, `line` and `id`.
     fn header(&self) -> Vec<String>;
 
     /// The lines of CSV.
@@ -101,12 +101,14 @@ impl Paint {
 pub(super) struct Output {
     format: Format,
     paint: Paint,
+    /// Whether answers say which file they belong to.
+    names_files: bool,
     /// Whether an array or a table has begun.
     pub(super) begun: bool,
 }
 
 impl Output {
-    pub(super) fn new(args: &OutputArgs) -> Self {
+    pub(super) fn new(args: &OutputArgs, names_files: bool) -> Self {
         let is_terminal = io::stdout().is_terminal();
         let usual = if is_terminal {
             Format::Pretty
@@ -117,6 +119,7 @@ impl Output {
         Self {
             format: args.format.unwrap_or(usual),
             paint: Paint(is_terminal && !no_colour),
+            names_files,
             begun: false,
         }
     }
@@ -160,13 +163,15 @@ impl Output {
         let mut writer = csv::Writer::from_writer(block);
         if !self.begun {
             self.begun = true;
+            let file = self.names_files.then(|| "file".to_owned());
             let places = ["line", "id"].map(str::to_owned);
-            writer.write_record(places.into_iter().chain(shown.header()))?;
+            writer.write_record(file.into_iter().chain(places).chain(shown.header()))?;
         }
         if let Ok(answer) = answer {
             for row in shown.rows(answer) {
+                let file = record.file.as_deref().map(str::to_owned);
                 let places = [record.line.to_string(), written(record.id.as_ref())];
-                writer.write_record(places.into_iter().chain(row))?;
+                writer.write_record(file.into_iter().chain(places).chain(row))?;
             }
         }
         writer.flush()?;
@@ -183,9 +188,11 @@ impl Output {
     }
 }
 
-/// `line`, `id` if there is one, and the fields of the answer, or `error`.
+/// `file` if there are several, `line`, `id` if there is one, and the fields of the answer, or `error`.
 #[derive(Serialize)]
 struct Object<'a, A> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     line: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a Value>,
@@ -203,6 +210,7 @@ enum Outcome<'a, A> {
 impl<'a, A> Object<'a, A> {
     fn new(record: &'a Record, answer: &'a Result<A, String>) -> Self {
         Self {
+            file: record.file.as_deref(),
             line: record.line,
             id: record.id.as_ref(),
             outcome: match answer {

@@ -13,13 +13,16 @@ use super::input::{BadLine, Item, Record};
 const MAX_LINE: u64 = 16 << 20;
 
 /// What some editors write at the start of a file; it belongs to no text.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Bytes to read at once.
+pub(super) const BUFFER: usize = 64 << 10;
 
 /// Counts the bytes that are read, and stops where a CSV record has no end.
 pub(super) struct Counted {
     source: Box<dyn Read>,
     bytes: Rc<Cell<u64>>,
-    /// Bytes since the last record; only CSV takes care of it.
+    /// Bytes since the last record; lines have a limit of their own.
     of_record: Rc<Cell<u64>>,
 }
 
@@ -30,6 +33,11 @@ impl Counted {
             bytes,
             of_record: Rc::default(),
         }
+    }
+
+    /// Begins to count anew.
+    pub(super) fn begin_record(&self) {
+        self.of_record.set(0);
     }
 }
 
@@ -53,18 +61,18 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(mut source: Counted) -> Self {
-        // Lines have a limit of their own, which does not end the file.
-        source.of_record = Rc::default();
-        Self {
-            reader: BufReader::with_capacity(64 << 10, source),
-            number: 0,
-        }
+    pub(super) fn new(source: Counted) -> Self {
+        Self::buffered(BufReader::with_capacity(BUFFER, source))
+    }
+
+    /// The lines from here on.
+    pub(super) fn buffered(reader: BufReader<Counted>) -> Self {
+        Self { reader, number: 0 }
     }
 
     /// The next line; `None` at the end of the file.
     fn line(&mut self) -> io::Result<Option<Result<String, BadLine>>> {
-        self.reader.get_ref().of_record.set(0);
+        self.reader.get_ref().begin_record();
         let mut bytes = Vec::new();
         let mut limited = (&mut self.reader).take(MAX_LINE);
         if limited.read_until(b'\n', &mut bytes)? == 0 {
@@ -99,7 +107,7 @@ impl Lines {
 
     fn skip_line(&mut self) -> io::Result<()> {
         loop {
-            self.reader.get_ref().of_record.set(0);
+            self.reader.get_ref().begin_record();
             let buffer = self.reader.fill_buf()?;
             let end = buffer.iter().position(|&it| it == b'\n');
             let length = end.map_or(buffer.len(), |at| at + 1);
@@ -139,6 +147,7 @@ pub(super) fn plain(line: u64, text: String, columns: usize) -> Result<Record, B
         return Err(BadLine { line, reason });
     }
     Ok(Record {
+        file: None,
         line,
         id: None,
         texts,
@@ -153,8 +162,14 @@ pub(super) fn has_text(line: &Result<(u64, Result<String, BadLine>)>) -> bool {
 /// A line that is a JSON object with these fields, or a string if there is one field.
 pub(super) fn json(line: u64, text: &str, columns: &[String]) -> Result<Record, BadLine> {
     let bad = |reason: String| BadLine { line, reason };
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| bad(format!("not valid JSON: {error}")))?;
+    let value = serde_json::from_str(text);
+    let value = value.map_err(|error| bad(format!("not valid JSON: {error}")))?;
+    record(line, value, columns)
+}
+
+/// The texts of an object with these fields, or a string if there is one field.
+pub(super) fn record(line: u64, value: Value, columns: &[String]) -> Result<Record, BadLine> {
+    let bad = |reason: String| BadLine { line, reason };
     if let (Value::String(text), [_]) = (&value, columns) {
         return plain(line, text.clone(), 1);
     }
@@ -169,6 +184,7 @@ pub(super) fn json(line: u64, text: &str, columns: &[String]) -> Result<Record, 
     });
     let texts = texts.collect::<Result<_, _>>()?;
     Ok(Record {
+        file: None,
         line,
         id: fields.remove("id"),
         texts,
@@ -214,6 +230,7 @@ pub(super) fn csv(
         };
         let text = |place: &usize| record.get(*place).unwrap_or_default().to_owned();
         Ok(Ok(Record {
+            file: None,
             line: record.position().map_or(0, csv::Position::line),
             id: id.map(|it| Value::String(text(&it))),
             texts: places.iter().map(text).collect(),

@@ -1,5 +1,6 @@
 //! `deberta rerank`: how well documents answer a query.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -15,7 +16,7 @@ use super::{EXIT_CODES, ModelArgs};
 /// Score documents by how well they answer a query, with a cross-encoder.
 ///
 /// Reads the column `document`; without --query also `query`, before a tab in plain lines. Scores
-/// come in the order of the documents, or with --top the best first at the end.
+/// come in the order of the documents, or with --top at the end, the best first, query by query.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct Args {
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     /// The query for all documents
     #[arg(long, short)]
     query: Option<String>,
-    /// Print the best documents only, sorted
+    /// Print this many documents of each query, the best first
     #[arg(long, value_name = "DOCUMENTS")]
     top: Option<usize>,
 }
@@ -36,7 +37,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   deberta rerank -m mixedbread-ai/mxbai-rerank-xsmall-v1 -q 'Where is the Louvre?' -f passages.txt --top 3
-  deberta rerank -m my-reranker/ --file pairs.tsv --format csv";
+  deberta rerank -m my-reranker/ --file pairs.tsv --top 10 --format csv";
 
 struct Rerank {
     reranker: Reranker<DefaultBackend>,
@@ -45,6 +46,7 @@ struct Rerank {
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Scored {
+    query: String,
     score: f64,
     document: String,
 }
@@ -57,24 +59,48 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let Some(top) = args.top else {
         return stream::run(&command, &args.input, &args.output);
     };
-    let mut best = Vec::new();
+    let mut best = Best::default();
     let code = stream::run_with(&command, &args.input, |answers| {
-        let scored = answers
-            .iter()
-            .filter_map(|(record, answer)| Some((record.clone(), answer.as_ref().ok()?.clone())));
-        best.extend(scored);
-        best.sort_by(|(_, a): &(Record, Scored), (_, b)| b.score.total_cmp(&a.score));
-        best.truncate(top);
+        for (record, answer) in answers {
+            if let Ok(scored) = answer {
+                best.add(record, scored, top);
+            }
+        }
         Ok(())
     })?;
-    let best: Vec<_> = best
-        .into_iter()
-        .map(|(it, scored)| (it, Ok(scored)))
-        .collect();
-    let mut output = Output::new(&args.output);
-    output.write(&command, &best)?;
+    let mut output = Output::new(&args.output, args.input.names_files());
+    for ranking in best.rankings {
+        let ranking = ranking.into_iter();
+        let ranking: Vec<_> = ranking.map(|(it, scored)| (it, Ok(scored))).collect();
+        output.write(&command, &ranking)?;
+    }
     output.finish()?;
     Ok(code)
+}
+
+/// The best documents of each query, queries in the order in which they appear.
+#[derive(Default)]
+struct Best {
+    /// Place of each query among the rankings.
+    places: HashMap<String, usize>,
+    rankings: Vec<Vec<(Record, Scored)>>,
+}
+
+impl Best {
+    /// Adds a document unless `top` are as good; of equal ones the first stays before the others.
+    fn add(&mut self, record: &Record, scored: &Scored, top: usize) {
+        let new = self.rankings.len();
+        let place = *self.places.entry(scored.query.clone()).or_insert(new);
+        if place == new {
+            self.rankings.push(Vec::new());
+        }
+        let ranking = &mut self.rankings[place];
+        let at = ranking.partition_point(|(_, it)| it.score.total_cmp(&scored.score).is_ge());
+        if at < top {
+            ranking.insert(at, (record.clone(), scored.clone()));
+            ranking.truncate(top);
+        }
+    }
 }
 
 impl Answer for Rerank {
@@ -86,7 +112,6 @@ impl Answer for Rerank {
     }
 
     fn answer(&self, records: &[Record]) -> Result<Vec<Scored>, PipelineError> {
-        let document = |record: &Record| record.texts.last().cloned().unwrap_or_default();
         let pairs: Vec<(&str, &str)> = records
             .iter()
             .map(|record| {
@@ -95,10 +120,14 @@ impl Answer for Rerank {
             })
             .collect();
         let scores = self.reranker.predict(&pairs)?;
-        let scored = records.iter().zip(scores).map(|(record, score)| Scored {
-            score,
-            document: document(record),
-        });
+        let scored = pairs
+            .iter()
+            .zip(scores)
+            .map(|((query, document), score)| Scored {
+                query: (*query).into(),
+                score,
+                document: (*document).into(),
+            });
         Ok(scored.collect())
     }
 }
@@ -107,14 +136,20 @@ impl Shown for Rerank {
     type Answer = Scored;
 
     fn header(&self) -> Vec<String> {
-        vec!["score".into(), "document".into()]
+        ["query", "score", "document"].map(Into::into).into()
     }
 
     fn rows(&self, answer: &Scored) -> Vec<Row> {
-        vec![vec![answer.score.to_string(), answer.document.clone()]]
+        let score = answer.score.to_string();
+        vec![vec![answer.query.clone(), score, answer.document.clone()]]
     }
 
     fn pretty(&self, _: &Record, answer: &Scored, paint: Paint) -> String {
-        format!("{}  {}\n", paint.score(answer.score), answer.document)
+        let query = match self.query {
+            Some(_) => String::new(),
+            None => format!("{}  ", paint.faint(&answer.query)),
+        };
+        let score = paint.score(answer.score);
+        format!("{score}  {query}{}\n", answer.document)
     }
 }

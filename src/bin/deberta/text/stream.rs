@@ -11,7 +11,7 @@ use deberta::pipeline::PipelineError;
 use deberta::train::run::on_ctrl_c;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::input::{Input, InputArgs, Record};
+use super::input::{Input, InputArgs, Line, Record};
 use super::output::{Output, OutputArgs, Shown};
 
 /// Exit code if lines were left out.
@@ -37,7 +37,7 @@ pub(super) fn run<C: Answer>(
     input: &InputArgs,
     output: &OutputArgs,
 ) -> Result<ExitCode> {
-    let output = Arc::new(Mutex::new(Output::new(output)));
+    let output = Arc::new(Mutex::new(Output::new(output, input.names_files())));
     stop_after_complete_lines(&output)?;
     let written = run_with(command, input, |answers| {
         lock(&output).write(command, answers)
@@ -93,40 +93,15 @@ pub(super) fn run_with<C: Answer>(
     })
 }
 
-/// A record that was read, or could not be.
-struct Line {
-    /// Name of its file.
-    source: String,
-    record: Record,
-    /// Why there is nothing in the record.
-    bad: Option<String>,
-}
-
 /// Up to a chunk of records and bad lines, and whether these are the last ones.
 fn read_chunk(input: &mut Input) -> (Vec<Line>, ControlFlow<Result<()>>) {
     let mut chunk = Vec::new();
     while chunk.len() < input.chunk {
-        let (source, item) = match input.next() {
-            Ok(Some(next)) => next,
+        match input.next() {
+            Ok(Some(line)) => chunk.push(line),
             Ok(None) => return (chunk, ControlFlow::Break(Ok(()))),
             Err(error) => return (chunk, ControlFlow::Break(Err(error))),
-        };
-        let (record, bad) = match item {
-            Ok(record) => (record, None),
-            Err(bad) => {
-                let record = Record {
-                    line: bad.line,
-                    id: None,
-                    texts: Vec::new(),
-                };
-                (record, Some(bad.reason))
-            }
-        };
-        chunk.push(Line {
-            source,
-            record,
-            bad,
-        });
+        }
     }
     (chunk, ControlFlow::Continue(()))
 }
