@@ -85,14 +85,17 @@ impl<B: DebertaBackend> DebertaEmbeddings<B> {
 
     /// Rows of the word table, `[batch, seq_len, embedding]`, at `ids` `[batch, seq_len]`.
     pub fn words(&self, ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-        ops::lookup(&self.word_embeddings, ids)
+        ops::lookup(self.word_embeddings.weight.val(), ids)
     }
 
     /// The sum before the layer norm, `[batch, seq_len, hidden]`.
     pub fn sum(&self, input: &DebertaInput<B>) -> Tensor<B, 3> {
         let [batch, seq_len] = input.dims();
         let mut sum = match &input.tokens {
-            Tokens::Ids(ids) => self.words(ids.clone()),
+            Tokens::Ids(ids) => match &input.tape {
+                Some(tape) => tape.lookup(self.word_embeddings.weight.val(), ids.clone()),
+                None => self.words(ids.clone()),
+            },
             Tokens::Vectors(vectors) => vectors.clone(),
         };
         let device = sum.device();

@@ -17,10 +17,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Module;
-use burn::tensor::{Distribution, Tensor, backend::AutodiffBackend, backend::Backend};
+use burn::tensor::{Distribution, Int, Tensor, backend::AutodiffBackend, backend::Backend};
 
 use crate::encoder::{DebertaEncoder, EncoderContext};
-use crate::ops::{DebertaAutodiffBackend, DebertaBackend};
+use crate::ops::{self, DebertaAutodiffBackend, DebertaBackend};
 
 /// What a backward pass computes layers again from.
 ///
@@ -37,6 +37,7 @@ use crate::ops::{DebertaAutodiffBackend, DebertaBackend};
 pub struct Tape<B: Backend>(Arc<Mutex<Record<B>>>);
 
 struct Record<B: Backend> {
+    lookups: Vec<Lookup<B>>,
     cuts: Vec<Cut<B>>,
     passes: Vec<Pass<B>>,
     seeds: Option<Seeds>,
@@ -62,6 +63,17 @@ struct Cut<B: Backend> {
     leaf: Tensor<B, 3>,
 }
 
+/// Rows of a table of words.
+///
+/// The table's gradient from the logits is there before that from the rows, and each is as large as
+/// the table: the second goes into the first.
+struct Lookup<B: Backend> {
+    table: Tensor<B, 2>,
+    ids: Tensor<B, 2, Int>,
+    /// A leaf of the graph.
+    rows: Tensor<B, 3>,
+}
+
 /// The layers of one forward pass.
 struct Pass<B: Backend> {
     encoder: DebertaEncoder<B>,
@@ -81,6 +93,7 @@ impl<B: Backend> Clone for Tape<B> {
 impl<B: Backend> Default for Tape<B> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Record {
+            lookups: Vec::new(),
             cuts: Vec::new(),
             passes: Vec::new(),
             seeds: None,
@@ -133,6 +146,24 @@ impl<B: Backend> Tape<B> {
             });
         });
         leaf
+    }
+}
+
+impl<B: DebertaBackend> Tape<B> {
+    /// Rows `ids` `[batch, seq_len]` of a table of words `[vocab, width]`.
+    pub(crate) fn lookup(&self, table: Tensor<B, 2>, ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        // The gradient of a table that is computed itself has to go on from there.
+        if !table.is_require_grad() {
+            return ops::lookup(table, ids);
+        }
+        let rows = leaf(ops::lookup(untracked(table.clone()), ids.clone()));
+        let lookup = Lookup {
+            table,
+            ids,
+            rows: rows.clone(),
+        };
+        self.with(|record| record.lookups.push(lookup));
+        rows
     }
 }
 
@@ -191,9 +222,10 @@ impl<B: DebertaAutodiffBackend> Tape<B> {
     pub fn backward(&self, loss: Tensor<B, 1>) -> Vec<B::Gradients> {
         let device = loss.device();
         let mut parts = vec![loss.backward()];
-        let (cuts, passes) = self.with(|record| {
+        let (lookups, cuts, passes) = self.with(|record| {
+            let lookups = std::mem::take(&mut record.lookups);
             let passes = std::mem::take(&mut record.passes);
-            (std::mem::take(&mut record.cuts), passes)
+            (lookups, std::mem::take(&mut record.cuts), passes)
         });
         // What is drawn later must not repeat what the layers drew again.
         let next_seed = passes.first().map(|pass| layer_seed(pass.seed, usize::MAX));
@@ -213,6 +245,14 @@ impl<B: DebertaAutodiffBackend> Tape<B> {
             // Where all below the layers is frozen, nothing else in the sum is tracked.
             let zero = Tensor::<B, 1>::zeros([1], (&device, ends.dtype()));
             parts.push((ends + zero.require_grad()).backward());
+        }
+        for Lookup { table, ids, rows } in lookups {
+            let Some(grad) = gradient(&rows, &mut parts) else {
+                continue;
+            };
+            let sum = gradient(&table, &mut parts);
+            let total = ops::lookup_backward(table.clone().inner(), ids.inner(), grad, sum);
+            table.grad_replace(&mut parts[0], total);
         }
         parts
     }

@@ -138,6 +138,21 @@ fn gradients_are_the_same_to_the_bit() {
     }
 }
 
+/// It is as large as the table: with a vocabulary of 128,000 pieces, two would take more memory than
+/// the layers' states do that a tape saves.
+#[test]
+fn the_word_table_has_one_gradient() {
+    let _turn = turn();
+    let model = config()
+        .init_masked_lm::<FlexF32>(3, &Default::default())
+        .unwrap();
+    let tape = Tape::default();
+    let parts = tape.backward(loss(&model, Some(tape.clone())));
+    let table = model.deberta.embeddings.word_embeddings.weight.val();
+    let gradients = parts.iter().filter_map(|part| table.grad(part));
+    assert_eq!(gradients.count(), 1);
+}
+
 /// The network moved along its gradients by `step` of their length.
 struct Move<'a> {
     gradients: std::slice::Iter<'a, Vec<f64>>,

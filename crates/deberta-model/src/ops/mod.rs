@@ -14,7 +14,7 @@ mod position_terms;
 mod reference;
 mod table;
 
-use burn::nn::{Dropout, Embedding, LayerNorm, Linear};
+use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::{DType, Distribution, Int, Tensor, TensorPrimitive, backend::Backend};
 
 pub use backend::{
@@ -139,13 +139,26 @@ fn linear_call<B: DebertaBackend, const D: usize>(
     call(FusedCall::Linear { gelu, tied }, inputs)
 }
 
-/// Rows `ids` `[batch, seq_len]` of a table of words.
+/// Rows `ids` `[batch, seq_len]` of a table of words `[vocab, width]`.
 pub(crate) fn lookup<B: DebertaBackend>(
-    words: &Embedding<B>,
+    table: Tensor<B, 2>,
     ids: Tensor<B, 2, Int>,
 ) -> Tensor<B, 3> {
-    let rows = B::lookup(primitive(words.weight.val()), ids.into_primitive());
+    let rows = B::lookup(primitive(table), ids.into_primitive());
     Tensor::from_primitive(TensorPrimitive::Float(rows))
+}
+
+/// Gradient of [`lookup`] for the table, from that of the rows `[batch, seq_len, width]`, added to
+/// `sum`.
+pub(crate) fn lookup_backward<B: DebertaBackend>(
+    table: Tensor<B, 2>,
+    ids: Tensor<B, 2, Int>,
+    grad: Tensor<B, 3>,
+    sum: Option<Tensor<B, 2>>,
+) -> Tensor<B, 2> {
+    let (table, grad) = (primitive(table), primitive(grad));
+    let gradient = B::lookup_backward(table, ids.into_primitive(), grad, sum.map(primitive));
+    Tensor::from_primitive(TensorPrimitive::Float(gradient))
 }
 
 /// `LN(dropout(x W + b) + residual)`, the end of both halves of a layer.

@@ -193,7 +193,7 @@ mod tests {
         let bias = numbers::<B, 1>([VOCAB], 4).require_grad();
         let ids = Tensor::<B, 2, Int>::from_ints([[1, 4, 1], [6, 1, 4]], &device);
 
-        let x = ops::lookup(&words, ids);
+        let x = ops::lookup(words.weight.val(), ids);
         let once = ops::linear(&map, x.clone());
         let states = (ops::linear(&map, once.clone()) + once + x).reshape([6, WIDTH]);
         let logits = ops::vocabulary_logits(states, words.weight.val(), bias.clone());

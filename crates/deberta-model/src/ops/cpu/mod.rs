@@ -12,6 +12,7 @@ mod math;
 mod rows;
 mod shared;
 mod softmax;
+mod transpose;
 mod update;
 
 use std::sync::Arc;

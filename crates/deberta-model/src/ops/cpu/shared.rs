@@ -1,6 +1,9 @@
-//! Results that many tasks write.
+//! Memory of tasks: results that many write, and what one packs.
 
-#![allow(unsafe_code, reason = "tasks share one output")]
+#![allow(
+    unsafe_code,
+    reason = "tasks share one output; cache lines are read as floats"
+)]
 
 use std::marker::PhantomData;
 
@@ -57,5 +60,31 @@ impl<'a> SharedOutput<'a> {
         unsafe {
             std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(start), values.len());
         }
+    }
+}
+
+/// Numbers from the start of a line of the cache on: a vector across two lines costs as much as two,
+/// and few allocators look further than sixteen bytes.
+#[derive(Default)]
+pub(super) struct CacheLines(Vec<CacheLine>);
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+#[expect(dead_code, reason = "its numbers are read by their place")]
+struct CacheLine([f32; CacheLine::LEN]);
+
+impl CacheLine {
+    const LEN: usize = 16;
+}
+
+impl CacheLines {
+    /// `len` numbers of unspecified value.
+    pub(super) fn take(&mut self, len: usize) -> &mut [f32] {
+        let lines = len.div_ceil(CacheLine::LEN);
+        if self.0.len() < lines {
+            self.0.resize(lines, CacheLine([0.0; CacheLine::LEN]));
+        }
+        // SAFETY: a line is sixteen floats and nothing else, and there are enough of them.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
     }
 }

@@ -6,8 +6,7 @@
 
 use std::ops::Range;
 
-/// Rows and columns that are transposed at once.
-const BLOCK: usize = 8;
+use crate::ops::cpu::transpose::{BLOCK, transposed_block};
 
 /// Position rows in the order in which scores read them.
 pub(super) struct SlotTable {
@@ -148,26 +147,4 @@ pub(super) fn copy_transposed(
             }
         }
     }
-}
-
-#[inline(always)]
-fn transposed_block(src: &[f32], stride: usize) -> [[f32; BLOCK]; BLOCK] {
-    let mut block = [[0.0; BLOCK]; BLOCK];
-    for (row, values) in block.iter_mut().enumerate() {
-        values.copy_from_slice(&src[row * stride..row * stride + BLOCK]);
-    }
-    // Interleaving rows r and r + 4 three times transposes 8 × 8, and each step is a shuffle.
-    for _ in 0..BLOCK.ilog2() {
-        let mut next = [[0.0; BLOCK]; BLOCK];
-        for row in 0..BLOCK / 2 {
-            for x in 0..BLOCK / 2 {
-                next[2 * row][2 * x] = block[row][x];
-                next[2 * row][2 * x + 1] = block[row + BLOCK / 2][x];
-                next[2 * row + 1][2 * x] = block[row][x + BLOCK / 2];
-                next[2 * row + 1][2 * x + 1] = block[row + BLOCK / 2][x + BLOCK / 2];
-            }
-        }
-        block = next;
-    }
-    block
 }
