@@ -65,7 +65,10 @@ fn discriminator<B: DebertaAutodiffBackend>(
     let (config, seed) = (&job.train.model, job.train.run.seed);
     check_same_network(model, config, &config_of(dir)?)?;
     let options = LoadOptions::new().allow_missing(DETECTION_HEAD).seed(!seed);
-    let loaded = load_task_model_with::<B, Discriminator<B>>(dir, &options, device)?;
+    let mut loaded = load_task_model_with::<B, Discriminator<B>>(dir, &options, device)?;
+    // It is for the mask decoder of a generator.
+    let aside = &mut loaded.report.left_aside;
+    aside.retain(|name| !name.ends_with(POSITION_TABLE));
     note_differences(model, "replaced-token", &loaded.report, progress);
     let fresh = job
         .train

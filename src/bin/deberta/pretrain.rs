@@ -287,13 +287,16 @@ fn summarise_detection(stdout: &mut impl Write, detection: &Detection) -> anyhow
         "",
         0.0,
     )?;
+    let precision = match detection.flagged {
+        0 => String::new(),
+        _ => format!("{:.1}%", 100.0 * detection.precision()),
+    };
     writeln!(
         stdout,
-        "{:24} {:>9.2}% {:>12.4} {:>9.1}% {:>7.1}%",
+        "{:24} {:>9.2}% {:>12.4} {precision:>10} {:>7.1}%",
         "this discriminator",
         100.0 * detection.accuracy(),
         detection.loss_nats(),
-        100.0 * detection.precision(),
         100.0 * detection.recall(),
     )?;
     Ok(())

@@ -14,7 +14,11 @@ pub(super) fn page(
     let mut page = format!("# {title}\n\n{}\n\n", summary(report));
     page += "| | loss (nats) | perplexity | masked accuracy |\n|---|--:|--:|--:|\n";
     if let Some(tally) = &report.evaluation {
-        page += &row("this model", tally.loss_nats(), tally.accuracy());
+        let name = match tally.detection.tokens {
+            0 => "this model",
+            _ => "this generator",
+        };
+        page += &row(name, tally.loss_nats(), tally.accuracy());
     }
     for baseline in baselines {
         page += &row(&baseline.name, baseline.loss_nats, baseline.accuracy);
@@ -44,9 +48,12 @@ fn row(name: &str, loss_nats: f64, accuracy: f64) -> String {
 
 /// What stands beside the numbers above, which are then the generator's.
 fn discriminator(detection: &Detection) -> String {
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let percent = |share: f64| match share.is_nan() {
+        true => String::new(),
+        false => format!("{:.2} %", 100.0 * share),
+    };
     format!(
-        "The numbers above are those of the generator. Of all held-out tokens, {} are replaced:\n\n\
+        "Of all held-out tokens, {} are replaced by those of the generator:\n\n\
          | | loss (nats) | accuracy | precision | recall |\n|---|--:|--:|--:|--:|\n\
          | this discriminator | {:.4} | {} | {} | {} |\n\
          | always `original` | {:.4} | {} | | 0.00 % |\n\n\

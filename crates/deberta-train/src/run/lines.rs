@@ -162,7 +162,7 @@ fn quality(values: &HashMap<String, f64>) -> String {
         line += &format!(" | detection: loss {loss:.4}");
     }
     for (quantity, name) in DETECTION {
-        if let Some(share) = value(quantity) {
+        if let Some(share) = value(quantity).filter(|it| !it.is_nan()) {
             line += &format!(", {name} {:.1}%", 100.0 * share);
         }
     }

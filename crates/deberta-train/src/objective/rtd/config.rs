@@ -17,8 +17,10 @@ pub enum EmbeddingSharing {
     #[default]
     Gdes,
     /// Embedding sharing (ES): `E_D = E_G`, which learns from both.
+    #[serde(alias = "es")]
     Shared,
     /// No embedding sharing (NES): each network has its own.
+    #[serde(alias = "nes")]
     None,
 }
 
