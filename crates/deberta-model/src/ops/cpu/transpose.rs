@@ -23,8 +23,8 @@ pub(super) fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
         .into_par_iter()
         .for_each(|strip| {
             let columns_here = strip * TILE..columns.min((strip + 1) * TILE);
+            let mut tile = [0.0; TILE * TILE];
             for row in (0..rows).step_by(TILE) {
-                let mut tile = [0.0; TILE * TILE];
                 let height = TILE.min(rows - row);
                 let from = &data[row * columns + columns_here.start..];
                 dispatch(
