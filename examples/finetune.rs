@@ -17,6 +17,8 @@ mod compute_type;
 mod finetune;
 #[path = "../src/bin/deberta/logger.rs"]
 mod logger;
+#[path = "../src/bin/deberta/names.rs"]
+mod names;
 #[path = "../src/bin/deberta/stdout.rs"]
 mod stdout;
 #[path = "../src/bin/deberta/watch.rs"]

@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use deberta::finetune::TaskSettings;
 
+use crate::names::name;
+
 /// The task, and what its files call their columns.
 #[derive(clap::Args, Clone, Default, PartialEq)]
 pub(crate) struct TaskArgs {
@@ -36,6 +38,7 @@ pub(crate) struct TaskArgs {
         long,
         value_name = "NAME",
         value_delimiter = ',',
+        value_parser = name,
         help_heading = "Your own files"
     )]
     choice_columns: Vec<String>,
@@ -46,7 +49,7 @@ pub(crate) struct TaskArgs {
     #[arg(long, value_name = "NAME", help_heading = "Your own files")]
     tags_column: Option<String>,
     /// Labels in the order of the outputs [default: those of the training files, or of the model]
-    #[arg(long, value_delimiter = ',', help_heading = "Your own files")]
+    #[arg(long, value_delimiter = ',', value_parser = name, help_heading = "Your own files")]
     pub(crate) labels: Vec<String>,
     /// Character between columns [default: a comma in .csv, a tab elsewhere]
     #[arg(long, value_name = "CHAR", help_heading = "Your own files")]
