@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use deberta_data::corpus::synthetic::SyntheticConfig;
 use deberta_data::masking::{MaskingConfig, MlmMasker};
 use deberta_data::tokenizer::{Tokenize, TokenizerKind};
+use deberta_model::config::AbsolutePositions;
 use deberta_model::{DebertaConfig, presets};
 use deberta_train::objective::RtdConfig;
 use deberta_train::optim::AdamWConfig;
@@ -252,8 +253,13 @@ impl PretrainJob {
         progress: &mut dyn DownloadProgress,
     ) -> Result<Self, PretrainError> {
         let dir = start::folder(model, progress)?;
-        let layers = start::generator_config_of(&dir)?.num_hidden_layers;
-        self.train.rtd.generator_layers = Some(layers);
+        let generator = start::generator_config_of(&dir)?;
+        self.train.rtd.generator_layers = Some(generator.num_hidden_layers);
+        // A table that only a mask decoder reads may be with the generator alone.
+        let positions = &mut self.train.model.absolute_positions;
+        if *positions == AbsolutePositions::None {
+            *positions = generator.absolute_positions;
+        }
         self.init_generator = Some(model.into());
         Ok(self)
     }

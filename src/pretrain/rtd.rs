@@ -63,7 +63,8 @@ fn discriminator<B: DebertaAutodiffBackend>(
     progress: &mut dyn Progress,
 ) -> Result<Discriminator<B>, PretrainError> {
     let (config, seed) = (&job.train.model, job.train.run.seed);
-    check_same_network(model, config, &config_of(dir)?)?;
+    let [asked, found] = [config.clone(), config_of(dir)?].map(without_decoder);
+    check_same_network(model, &asked, &found)?;
     let options = LoadOptions::new().allow_missing(DETECTION_HEAD).seed(!seed);
     let mut loaded = load_task_model_with::<B, Discriminator<B>>(dir, &options, device)?;
     // It is for the mask decoder of a generator.
@@ -76,6 +77,17 @@ fn discriminator<B: DebertaAutodiffBackend>(
         .init_discriminator::<B>(config, seed, device)?;
     // Dropout is that of the job; everything else is the same network.
     Ok(fresh.load_record(loaded.model.into_record()))
+}
+
+/// A discriminator has no mask decoder, whether the table that one would read is in its file or not.
+fn without_decoder(config: DebertaConfig) -> DebertaConfig {
+    DebertaConfig {
+        absolute_positions: match config.absolute_positions {
+            AbsolutePositions::Decoder => AbsolutePositions::None,
+            positions => positions,
+        },
+        ..config
+    }
 }
 
 /// The generator of a checkpoint.

@@ -1,5 +1,7 @@
 //! A network that skips padding against the same network that computes it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -319,26 +321,22 @@ fn a_batch_without_any_token_is_no_error() {
     assert_eq!(states.dims(), [LENGTHS.len(), SEQ_LEN, 24]);
 }
 
-/// A mask of so many sequences and tokens on a batch of two sequences of eight.
-fn forward_with_mask_of(lengths: &[usize], seq_len: usize) {
+/// Whether a mask of so many sequences and tokens is taken on a batch of two sequences of eight.
+fn takes_mask_of(lengths: &[usize], seq_len: usize) -> bool {
     let device = Default::default();
     let model = config().init::<Flex>(0, &device).unwrap();
     let ids = Tensor::<Flex, 2, Int>::ones([2, 8], &device);
     let mask = AttentionMask::from_lengths(lengths, seq_len, &device);
-    model.forward(DebertaInput {
+    let input = DebertaInput {
         mask,
         ..DebertaInput::new(ids)
-    });
+    };
+    catch_unwind(AssertUnwindSafe(|| model.forward(input))).is_ok()
 }
 
 #[test]
-#[should_panic(expected = "of the tokens and of the mask")]
-fn a_mask_of_fewer_sequences_is_refused() {
-    forward_with_mask_of(&[5], 8);
-}
-
-#[test]
-#[should_panic(expected = "of the tokens and of the mask")]
-fn a_mask_of_longer_sequences_is_refused() {
-    forward_with_mask_of(&[5, 7], 16);
+fn a_mask_of_another_batch_is_refused() {
+    assert!(takes_mask_of(&[5, 7], 8));
+    assert!(!takes_mask_of(&[5], 8));
+    assert!(!takes_mask_of(&[5, 7], 16));
 }

@@ -100,7 +100,7 @@ fn shake<M: Module<B>>(module: M, size: f64) -> M {
             let number = |i: usize| (((i + salt) * 7919 % 97) as f64 / 48.0 - 1.0) * self.0;
             let numbers: Vec<f64> = (0..count).map(number).collect();
             let numbers = Tensor::from_data(TensorData::new(numbers, dims), &value.device());
-            let value = (value.detach() + numbers).require_grad();
+            let value = Tensor::from_inner(value.inner() + numbers).require_grad();
             Param::from_mapped_value(id, value, mapper)
         }
     }
