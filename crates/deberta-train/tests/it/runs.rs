@@ -92,6 +92,7 @@ fn a_discriminator_learns_what_its_generator_does_wrong() {
     );
     // A run of one objective is not continued with another.
     config.objective = PretrainObjective::Mlm;
+    config.optimizer.rate_factors.clear();
     let error = train(&config, &data, run.path(), true).unwrap_err();
     let message = error.to_string();
     assert!(
