@@ -135,8 +135,10 @@ fn beginning(args: &Args) -> anyhow::Result<PretrainJob> {
         (None, Some(begun), _, size) => {
             if let Some(size) = size {
                 let run = args.out.display();
+                // Of a size whose network was changed, the run has the changed one.
+                let is_changed = args.set.iter().any(|it| it.starts_with("train.model"));
                 ensure!(
-                    begun.has_size(size)?,
+                    is_changed || begun.has_size(size)?,
                     "--size {size}: the network of {run} has another"
                 );
             }
