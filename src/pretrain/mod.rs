@@ -199,7 +199,8 @@ fn check_same_beginning(job: &PretrainJob, run_dir: &Path) -> Result<(), Pretrai
     Err(PretrainError::Changed { path, setting })
 }
 
-/// Fits n-gram predictors on the training examples, or on a part of many, and asks them for the masked held-out tokens.
+/// Fits n-gram predictors on the training examples, or on a part of many, and asks them for the masked
+/// held-out tokens.
 fn measure_baselines(
     train: &PackedCorpus,
     held_out: &MaskedShards,

@@ -90,8 +90,8 @@ pub(super) struct SourceFile {
 /// Lists the files of `roots` in order; folders are walked in name order.
 ///
 /// A file that is named itself is read as plain text unless the extension says otherwise, and refused
-/// if that is known to hold something else; in folders only known extensions count, and hidden files and links to folders are
-/// left out.
+/// if that is known to hold something else; in folders only known extensions count, and hidden files
+/// and links to folders are left out.
 pub(super) fn discover(roots: &[PathBuf]) -> Result<Vec<SourceFile>, CorpusError> {
     let mut files = Vec::new();
     for root in roots {

@@ -11,9 +11,9 @@
 //!
 //! A checkpoint is written beside its final place, flushed to the disk and renamed, so a folder
 //! called `step-…` is complete whatever happened while it was written. Records are hashed on their way
-//! into the file and never in memory as bytes. Reading verifies every byte. The learning rate and the random state are functions of the step and the seed, hence
-//! not stored. Burn's own checkpointer saves at ends of epochs only and panics when the disk is
-//! full, which is why this one exists.
+//! into the file and never in memory as bytes. Reading verifies every byte. The learning rate and the
+//! random state are functions of the step and the seed, hence not stored. Burn's own checkpointer saves
+//! at ends of epochs only and panics when the disk is full, which is why this one exists.
 
 mod error;
 mod manifest;

@@ -131,13 +131,7 @@ fn draw_scores<B: DrawingBackend>(backend: B, name: &str, curves: &[Curve<'_>]) 
         }
     }
     if curves.len() > 1 {
-        let mut labels = chart.configure_series_labels();
-        labels
-            .position(SeriesLabelPosition::UpperRight)
-            .border_style(BASELINE_COLOR)
-            .background_style(WHITE)
-            .label_font(FONT)
-            .draw()?;
+        draw_legend(&mut chart)?;
     }
     area.present()
 }
@@ -219,13 +213,7 @@ impl Curves<'_> {
             )?
             .label("held out")
             .legend(|it| legend(it, VALID_COLOR));
-        let mut labels = chart.configure_series_labels();
-        labels
-            .position(SeriesLabelPosition::UpperRight)
-            .border_style(BASELINE_COLOR)
-            .background_style(WHITE)
-            .label_font(FONT)
-            .draw()
+        draw_legend(&mut chart)
     }
 
     fn draw_rates<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
@@ -247,6 +235,19 @@ impl Curves<'_> {
         chart.draw_series(LineSeries::new(self.rate.iter().copied(), &RATE_COLOR))?;
         Ok(())
     }
+}
+
+/// What the lines of a chart are called, in its corner.
+fn draw_legend<'a, B: DrawingBackend + 'a, C: CoordTranslate>(
+    chart: &mut ChartContext<'a, B, C>,
+) -> Drawn<B> {
+    let mut labels = chart.configure_series_labels();
+    labels
+        .position(SeriesLabelPosition::UpperRight)
+        .border_style(BASELINE_COLOR)
+        .background_style(WHITE)
+        .label_font(FONT)
+        .draw()
 }
 
 fn legend((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {

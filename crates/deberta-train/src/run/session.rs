@@ -34,8 +34,8 @@ type Gradients<B> = (
 
 /// A running loop.
 ///
-/// The module is no part of it but handed on from step to step: Burn's Learner keeps the old one while it
-/// computes the new, so that no parameter can be updated in its own memory.
+/// The module is no part of it but handed on from step to step: Burn's Learner keeps the old one while
+/// it computes the new, so that no parameter can be updated in its own memory.
 pub(super) struct Session<'a, B, M>
 where
     B: DebertaAutodiffBackend,

@@ -26,9 +26,10 @@ pub(crate) type Components<B, M> =
 /// A training strategy for Burn's `SupervisedTraining` that counts steps and can be resumed.
 ///
 /// Burn's own strategies begin and end with epochs, and their checkpoints with them. This one
-/// takes model, optimiser and schedule from the same Learner, dispatches the same events to the same
-/// metrics and renderers, and besides keeps a [`TrainState`], from which it continues in the middle of an epoch. What Burn
-/// calls an epoch is here the stretch between two evaluations.
+/// takes the model from Burn's Learner and trains it with the optimiser and the schedule that the Learner
+/// was made with, dispatches the same events to the same metrics and renderers, and besides keeps a
+/// [`TrainState`], from which it continues in the middle of an epoch. What Burn calls an epoch is here
+/// the stretch between two evaluations.
 pub(crate) struct StepLoop<B: DebertaAutodiffBackend, M: AutodiffModule<B>> {
     pub(crate) device: B::Device,
     pub(crate) run: RunConfig,
