@@ -25,10 +25,12 @@ mod files;
 mod run_options;
 mod sequence_length;
 mod settings;
+mod vocabulary;
 
 pub use deberta_data as data;
 pub use deberta_model as model;
 pub use deberta_train as train;
+pub use vocabulary::VocabularyMismatch;
 
 /// Compiles the program in the README.
 #[cfg(doctest)]
