@@ -28,6 +28,7 @@ mod floats;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
+mod growth;
 mod load;
 mod names;
 mod numbers;

@@ -234,6 +234,19 @@ impl Weights {
         found.map(|(_, tensor)| tensor.as_ref())
     }
 
+    /// The tensor of a parameter, by its name on the Hub.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there.
+    pub(super) fn parameter(&self, hub_name: &str) -> Result<&StoredTensor, CheckpointError> {
+        self.find(hub_name).ok_or_else(|| CheckpointError::Tensor {
+            path: self.path.clone(),
+            name: hub_name.into(),
+            problem: "is not there".into(),
+        })
+    }
+
     /// Checks that what should be a copy of the word table is one: the network has no other.
     ///
     /// # Errors
