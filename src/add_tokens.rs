@@ -74,7 +74,7 @@ pub enum AddTokensError {
 /// Ids follow those of the tokenizer. Rows of the word table that it does not use yet are taken as they
 /// are; if there are too few, the table grows, and with it the output bias of a language-model head. New rows
 /// follow from `seed`; see [`VocabularyGrowth`](deberta_model::vocabulary::VocabularyGrowth). All
-/// other numbers are copied bit by bit. At most one tensor is in memory.
+/// other numbers are copied bit by bit. A few rows are in memory at a time.
 ///
 /// transformers reads the folder with the same ids; it is what `tokenizer.add_tokens` and
 /// `model.resize_token_embeddings` do there.

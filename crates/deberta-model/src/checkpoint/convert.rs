@@ -120,7 +120,7 @@ pub struct ConvertReport {
 /// today, `config.json` of one network, tokenizer files beside it.
 ///
 /// Numbers are copied bit by bit unless another type is asked for. Tensors of heads that transformers
-/// does not know are kept. At most one tensor is in memory.
+/// does not know are kept. A few rows are in memory at a time.
 ///
 /// # Errors
 ///
@@ -200,7 +200,7 @@ fn outgoing(
             name,
             shape,
             dtype: dtype.unwrap_or(source.tensor.float()?),
-            read: Box::new(move |to| source.bytes(to)),
+            read: Box::new(move |to, rows| source.rows(to, rows)),
         });
     }
     if let Some(growth) = growth {

@@ -1,6 +1,8 @@
 //! A word table that gets more rows on its way from file to file.
 
-use burn::tensor::{Bytes, TensorData};
+use std::cell::OnceCell;
+
+use burn::tensor::{Bytes, DType, TensorData};
 
 use super::error::CheckpointError;
 use super::floats::FloatType;
@@ -77,48 +79,51 @@ pub(super) fn grow<'a>(
 
 fn with_rows(tensor: Outgoing<'_>, growth: VocabularyGrowth) -> Outgoing<'_> {
     let mut shape = tensor.shape.clone();
-    let rows = std::mem::replace(&mut shape[0], growth.rows);
-    let width = shape[1..].iter().product();
+    let before = std::mem::replace(&mut shape[0], growth.rows);
+    let width: usize = shape[1..].iter().product();
+    let added = OnceCell::new();
     Outgoing {
         name: tensor.name.clone(),
         shape,
         dtype: tensor.dtype,
-        read: Box::new(move |to| {
-            let mut bytes = (tensor.read)(to)?;
-            let means = column_means(&bytes, to, width);
-            let new = rows_around(&means, growth.noise(rows, width));
-            let new = in_type(&new, to).ok_or_else(|| CheckpointError::Tensor {
-                path: "the larger word table".into(),
-                name: tensor.name.clone(),
-                problem: format!("has new rows beyond the range of {to}"),
-            })?;
-            bytes.extend_from_byte_slice(&new);
+        read: Box::new(move |to, rows| {
+            let old = rows.start.min(before)..rows.end.min(before);
+            let mut bytes = (tensor.read)(to, old)?;
+            if rows.end > before {
+                let added = match added.get() {
+                    Some(added) => added,
+                    None => {
+                        let means = column_means(&tensor, width)?;
+                        added.get_or_init(|| rows_around(&means, growth.noise(before, width)))
+                    }
+                };
+                let new = rows.start.max(before) - before..rows.end - before;
+                let new = in_type(&added[new.start * width..new.end * width], to);
+                let new = new.ok_or_else(|| CheckpointError::Tensor {
+                    path: "the larger word table".into(),
+                    name: tensor.name.clone(),
+                    problem: format!("has new rows beyond the range of {to}"),
+                })?;
+                bytes.extend_from_byte_slice(&new);
+            }
             Ok(bytes)
         }),
     }
 }
 
 /// The mean of each of `width` columns.
-fn column_means(bytes: &[u8], dtype: FloatType, width: usize) -> Vec<f64> {
+fn column_means(tensor: &Outgoing<'_>, width: usize) -> Result<Vec<f64>, CheckpointError> {
     let mut means = vec![0.0; width];
-    let row_bytes = width * dtype.size();
-    if row_bytes == 0 {
-        return means;
-    }
-    for bytes in bytes.chunks(CHUNK * row_bytes) {
-        let numbers = Numbers {
-            bytes,
-            dtype,
-            shape: &[bytes.len() / dtype.size()],
-        };
-        let values = numbers.to_data(FloatType::F64, false);
-        for (index, value) in values.iter().flat_map(TensorData::iter::<f64>).enumerate() {
-            means[index % width] += value;
+    let rows = tensor.rows();
+    for start in (0..rows).step_by(CHUNK) {
+        let bytes = (tensor.read)(FloatType::F64, start..rows.min(start + CHUNK))?;
+        let count = bytes.len() / FloatType::F64.size();
+        let values = TensorData::from_bytes(bytes, [count], DType::F64);
+        for (index, value) in values.iter::<f64>().enumerate() {
+            means[index % width] += value / rows as f64;
         }
     }
-    let rows = bytes.len() / row_bytes;
-    means.iter_mut().for_each(|it| *it /= rows as f64);
-    means
+    Ok(means)
 }
 
 fn rows_around(means: &[f64], noise: TensorData) -> Vec<f32> {
@@ -138,4 +143,29 @@ fn in_type(values: &[f32], to: FloatType) -> Option<Bytes> {
         shape: &[values.len()],
     };
     Some(numbers.to_data(to, false)?.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::outgoing_tests::{counting, in_pieces};
+
+    #[test]
+    fn pieces_across_the_old_and_the_new_rows_are_the_whole() {
+        let growth = VocabularyGrowth {
+            rows: 2 * CHUNK + 9,
+            std: 0.0,
+            seed: 0,
+        };
+        let before = CHUNK + 3;
+        let numbers = in_pieces(&with_rows(counting("words", &[before, 2], 0), growth));
+        assert!((0..2 * before).all(|it| numbers[it] == it as f32));
+        // The mean of the first and the last row.
+        let mean = (before - 1) as f32;
+        let new = numbers[2 * before..].chunks(2);
+        assert_eq!(new.len(), growth.rows - before);
+        for row in new {
+            assert!((row[0] - mean).abs() < 1e-3 && (row[1] - mean - 1.0).abs() < 1e-3);
+        }
+    }
 }

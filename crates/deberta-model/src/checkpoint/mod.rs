@@ -34,6 +34,8 @@ mod names;
 mod numbers;
 mod options;
 mod outgoing;
+#[cfg(test)]
+mod outgoing_tests;
 mod pytorch;
 mod save;
 mod weights;
