@@ -3,6 +3,7 @@
 use burn::backend::Autodiff;
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
+use burn_fusion::{Fusion, FusionBackend};
 use deberta_model::DebertaBackend;
 use deberta_model::ops::FusedKind;
 
@@ -16,11 +17,15 @@ type Fused = Autodiff<Accelerator>;
 type Inner = Accelerator;
 
 /// One operation at a time.
-#[cfg(feature = "test-wgpu")]
-type Plain = Autodiff<burn_cubecl::CubeBackend<burn::backend::wgpu::WgpuRuntime, f32, i32, u32>>;
-/// One operation at a time.
-#[cfg(all(feature = "test-cuda", not(feature = "test-wgpu")))]
-type Plain = Autodiff<burn_cubecl::CubeBackend<burn::backend::cuda::CudaRuntime, f32, i32, u8>>;
+type Plain = Autodiff<<Accelerator as Unfused>::Backend>;
+
+trait Unfused {
+    type Backend;
+}
+
+impl<B: FusionBackend> Unfused for Fusion<B> {
+    type Backend = B;
+}
 
 const NAMES: [&str; 4] = ["out", "query", "key", "value"];
 
@@ -126,19 +131,57 @@ fn kernels_run_without_fusion_too() {
     check_on::<Plain>(&ragged, DType::F32, F32);
 }
 
+/// Checks in the types of half precision that the device has, on matrix units where it has those.
+#[track_caller]
+fn check_in_half(case: &Case) {
+    let device = Default::default();
+    let head_dim = case.head_dim;
+    let kind = FusedKind::Attention { head_dim };
+    for (dtype, tolerance) in [(DType::F16, F16), (DType::BF16, 8.0 * F16)] {
+        if <Accelerator as DebertaBackend>::fuses(kind, dtype, &device) {
+            check_on::<Fused>(case, dtype, tolerance);
+        } else {
+            println!("{dtype:?} is skipped: the device has no such type");
+        }
+    }
+}
+
 #[test]
 fn half_precision_adds_up_in_f32() {
-    let device = Default::default();
-    let kind = FusedKind::Attention { head_dim: 32 };
-    for (dtype, tolerance) in [(DType::F16, F16), (DType::BF16, 8.0 * F16)] {
-        if !<Accelerator as DebertaBackend>::fuses(kind, dtype, &device) {
-            println!("{dtype:?} is skipped: the device has no such type");
-            continue;
-        }
-        check_on::<Fused>(&Case::new(1, 2, 70, 70, 32), dtype, tolerance);
-        let chosen = Case::new(2, 2, 20, 70, 32).at(|query| query * 37);
-        check_on::<Fused>(&chosen, dtype, tolerance);
+    check_in_half(&Case::new(1, 2, 70, 70, 32));
+    check_in_half(&Case::new(2, 2, 20, 70, 32).at(|query| query * 37));
+    for head_dim in [20, 24, 64, 128] {
+        check_in_half(&Case::new(1, 2, 37, 41, head_dim));
     }
+}
+
+#[test]
+fn half_precision_takes_any_lengths_masks_and_dropout() {
+    for [q_len, k_len] in LENGTHS {
+        let case = Case::new(2, 2, q_len, k_len, 32);
+        check_in_half(&case);
+        let pairs = case.pairs();
+        check_in_half(&case.with_mask(Mask::Pairwise(pairs)));
+    }
+    let case = Case::new(3, 2, 65, 65, 32);
+    let padding = case.padding();
+    check_in_half(&case.with_mask(Mask::Padding(padding)).with_dropout(0.2));
+    let lengths = [1, 40, 0, 70].map(|len| [len, len]);
+    check_in_half(&Case::ragged(&lengths, 2, 2, 32).with_dropout(0.2));
+    check_in_half(&Case::ragged(&[[3, 90], [70, 1]], 1, 2, 32).at(|query| query * 37));
+    check_in_half(&Case::new(1, 2, 40, 40, 32).with_terms([false, false]));
+}
+
+/// Sums so far are scaled whenever a later key has a much higher score.
+#[test]
+fn scores_may_rise_from_key_to_key() {
+    let mut case = Case::new(1, 2, 33, 130, 64);
+    let width = case.width();
+    let keys = case.inputs().swap_remove(1).1.into_iter().enumerate();
+    let keys = keys.map(|(at, number)| number * (at / width) as f64 / 2.0);
+    case.replaced = Some((1, keys.collect()));
+    check_on::<Fused>(&case, DType::F32, 10.0 * F32);
+    check_in_half(&case);
 }
 
 #[test]

@@ -10,9 +10,10 @@ use burn_cubecl::ops::{permute, reshape};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
+use super::matrices::Matrices;
 use super::pairs::{Geometry, PairsLaunch};
 use super::tables;
-use super::tiles::{Limits, Pass, Tile, VECTOR};
+use super::tiles::{Layout, Limits, Pass, Tile, VECTOR};
 use crate::ops::{AttentionCall, MaskCall};
 
 /// Sizes of a call.
@@ -31,6 +32,7 @@ pub(super) struct Sizes {
 }
 
 /// What the kernels read besides states.
+#[derive(Clone)]
 pub(super) struct Attention<R: CubeRuntime> {
     pub(super) sizes: Sizes,
     /// Every row belongs to a sequence, so every row is written.
@@ -57,9 +59,9 @@ pub(super) struct Attention<R: CubeRuntime> {
 /// Scores of states against the position tables.
 #[derive(Clone)]
 pub(super) struct PositionScores<R: CubeRuntime> {
-    /// `[heads, q_rows, live]`, f32.
+    /// `[heads, q_rows, live]`
     c2p: Option<CubeTensor<R>>,
-    /// `[heads, k_rows, live]`, f32.
+    /// `[heads, k_rows, live]`
     p2c: Option<CubeTensor<R>>,
 }
 
@@ -136,6 +138,11 @@ impl<R: CubeRuntime> Attention<R> {
         }
     }
 
+    /// Whether probabilities are dropped.
+    pub(super) fn drops(&self) -> bool {
+        self.seed.is_some()
+    }
+
     pub(super) fn client(&self) -> &ComputeClient<R> {
         &self.states[0].client
     }
@@ -149,22 +156,39 @@ impl<R: CubeRuntime> Attention<R> {
         self.mask.as_ref().is_some_and(|mask| mask.elem_size() == 1)
     }
 
+    /// The tile that a pass has with `layout`, if it can have one.
+    pub(super) fn tile(&self, pass: Pass, layout: Layout) -> Option<Tile> {
+        let client = self.client();
+        let matrices = Matrices::of(client, self.dtype());
+        layout.tile(pass, self.sizes.head_dim, matrices, limits(client))
+    }
+
     /// What a kernel is compiled for.
-    pub(super) fn geometry(&self, pass: Pass) -> Geometry {
-        let head_dim = self.sizes.head_dim;
-        let Some(tile) = Tile::choose(pass, head_dim, limits(self.client())) else {
-            unreachable!("`fuses` is false where no tile fits heads of {head_dim}");
-        };
+    pub(super) fn geometry(&self, tile: Tile) -> Geometry {
         Geometry {
             tile,
-            head_vectors: head_dim / VECTOR,
+            head_vectors: self.sizes.head_dim / VECTOR,
             pairwise: self.pairwise,
             blind_padded_queries: !self.scattered,
         }
     }
 
+    /// The type of states, as memory has them and as the tile does.
+    pub(super) fn dtypes(&self, tile: Tile) -> [StorageType; 2] {
+        let dtype = self.dtype();
+        let of_tile = if tile.matrices.is_some() {
+            dtype
+        } else {
+            DType::F32
+        };
+        [dtype.into(), of_tile.into()]
+    }
+
     /// Everything about pairs, for the launch of a kernel.
-    pub(super) fn pairs<M: BoolElement>(&self, scores: &PositionScores<R>) -> PairsLaunch<M, R> {
+    pub(super) fn pairs<F: Float, M: BoolElement>(
+        &self,
+        scores: &PositionScores<R>,
+    ) -> PairsLaunch<F, M, R> {
         let Sizes {
             q_rows,
             k_rows,
@@ -212,11 +236,15 @@ impl<R: CubeRuntime> Attention<R> {
     }
 
     /// Products of states and live rows, whose number does not grow with the lengths beyond twice the
-    /// paper's *k*.
+    /// paper's *k*. In the states' type, like all that is kept of products.
     pub(super) fn position_scores(&self) -> PositionScores<R> {
         let scores = |table: &Option<CubeTensor<R>>, states: &CubeTensor<R>| {
             let table = permute(self.heads_first(table.clone()?), &[0, 2, 1]);
-            Some(product(self.heads_first(states.clone()), table, DType::F32))
+            Some(product(
+                self.heads_first(states.clone()),
+                table,
+                self.dtype(),
+            ))
         };
         PositionScores {
             c2p: scores(&self.pos_key, &self.states[0]),

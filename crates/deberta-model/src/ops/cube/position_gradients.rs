@@ -59,11 +59,11 @@ impl SlotSums {
 
     /// Adds a tile of gradients to those of its queries against position keys. The tiles of a query
     /// come with rising keys.
-    pub(super) fn add_keys<S: Float, M: Int>(
+    pub(super) fn add_keys<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
         scores: &SharedMemory<f32>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
         first_key: usize,
@@ -71,7 +71,7 @@ impl SlotSums {
     ) {
         let tile = comptime!(geometry.tile);
         let lanes = comptime!(tile.units() / tile.rows);
-        let stride = comptime!(tile.cols + 1);
+        let stride = comptime!(tile.score_stride());
         let query = first_query + self.line;
         if query < sequence.q_len {
             let base = pairs.score_row(sequence, query) * pairs.live;
@@ -117,11 +117,11 @@ impl SlotSums {
 
     /// Adds a tile of gradients to those of its keys against position queries, for queries at
     /// consecutive positions. The tiles of a key come with rising queries.
-    pub(super) fn add_queries<S: Float, M: Int>(
+    pub(super) fn add_queries<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
         scores: &SharedMemory<f32>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
         first_key: usize,
@@ -129,7 +129,7 @@ impl SlotSums {
     ) {
         let tile = comptime!(geometry.tile);
         let lanes = comptime!(tile.units() / tile.cols);
-        let stride = comptime!(tile.cols + 1);
+        let stride = comptime!(tile.score_stride());
         let key = first_key + self.line;
         if key < sequence.k_len {
             let base = pairs.key_row(sequence, key) * pairs.live;
@@ -163,11 +163,11 @@ impl SlotSums {
 
     /// As [`Self::add_queries`] for queries anywhere: rows of the table come in no order, so each
     /// gradient is added to memory, always by the same unit.
-    pub(super) fn add_scattered<S: Float, M: Int>(
+    pub(super) fn add_scattered<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
         scores: &SharedMemory<f32>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
         first_key: usize,
@@ -175,7 +175,7 @@ impl SlotSums {
     ) {
         let tile = comptime!(geometry.tile);
         let lanes = comptime!(tile.units() / tile.cols);
-        let stride = comptime!(tile.cols + 1);
+        let stride = comptime!(tile.score_stride());
         let key = first_key + self.line;
         if key < sequence.k_len {
             let base = pairs.key_row(sequence, key) * pairs.live;
@@ -194,10 +194,10 @@ impl SlotSums {
     }
 
     /// Writes what is still open of a query.
-    pub(super) fn finish_query<S: Float, M: Int>(
+    pub(super) fn finish_query<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
     ) {
@@ -208,10 +208,10 @@ impl SlotSums {
     }
 
     /// Writes what is still open of a key.
-    pub(super) fn finish_key<S: Float, M: Int>(
+    pub(super) fn finish_key<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_key: usize,
     ) {
