@@ -111,6 +111,11 @@ const STAGES: &[Stage] = &[
         name: "check-cuda",
         run: || check_backend("cuda"),
     },
+    Stage {
+        // The attention kernels through NVIDIA's compilers, which need no GPU either.
+        name: "cuda-kernels",
+        run: compile_cuda_kernels,
+    },
 ];
 
 /// Runs the stages named, or all, and stops at the first failure.
@@ -273,6 +278,15 @@ fn test_on_wgpu() -> Result<Outcome> {
     ];
     cargo(&tests("gpu"))?;
     cargo(&[&tests("it")[..], &["--"], &names].concat())
+}
+
+fn compile_cuda_kernels() -> Result<Outcome> {
+    let packages = ["-c", "import nvidia.cu13"];
+    if !shell::succeeds(shell::program("python3").args(packages)) {
+        let reason = "needs NVIDIA's compilers, see scripts/cuda_check/run";
+        return Ok(Outcome::Skipped(reason.into()));
+    }
+    passed(&mut shell::program("scripts/cuda_check/run"))
 }
 
 fn empty_folder(path: &str) -> Result<PathBuf> {
