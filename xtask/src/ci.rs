@@ -65,15 +65,16 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "pretrain-flex",
-        run: || pretrain("flex"),
+        // The program that the tests have built.
+        run: || pretrain("flex", WORKSPACE),
     },
     Stage {
         name: "pretrain-ndarray",
-        run: || pretrain("ndarray"),
+        run: || pretrain("ndarray", &only("deberta/ndarray")),
     },
     Stage {
         name: "pretrain-wgpu",
-        run: || pretrain("wgpu"),
+        run: || pretrain("wgpu", WITH_WGPU),
     },
     Stage {
         // Golden files through the whole network, and the attention kernel by itself.
@@ -83,7 +84,7 @@ const STAGES: &[Stage] = &[
     Stage {
         // One backend, no command line, a workspace of its own.
         name: "library-user",
-        run: build_library_user,
+        run: check_library_user,
     },
     Stage {
         // The network knows no backend: it compiles without any.
@@ -99,17 +100,17 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "check-vulkan",
-        run: || check_backend("vulkan"),
+        run: || check_backend("deberta/vulkan"),
     },
     Stage {
         // Type-checks anywhere: what only macOS has is behind `cfg(target_os)` in the dependencies.
         name: "check-metal",
-        run: || check_backend("metal"),
+        run: || check_backend("deberta/metal"),
     },
     Stage {
         // CUDA is loaded at run time, so neither a GPU nor the toolkit is needed here.
         name: "check-cuda",
-        run: || check_backend("cuda"),
+        run: || check_backend("deberta/cuda"),
     },
     Stage {
         // The attention kernels through NVIDIA's compilers, which need no GPU either.
@@ -117,6 +118,27 @@ const STAGES: &[Stage] = &[
         run: compile_cuda_kernels,
     },
 ];
+
+/// The workspace as its tests take it. Every stage selects the whole of it and not one package: cargo
+/// takes the features of dependencies from what is selected, and compiles anew what differs in them.
+const WORKSPACE: &[&str] = &["--workspace"];
+
+/// The same with everything that runs on a GPU.
+const WITH_WGPU: &[&str] = &[
+    "--workspace",
+    "--features",
+    "deberta/wgpu,deberta-model/test-wgpu",
+];
+
+/// The same with `feature` and no other of the front door.
+fn only(feature: &str) -> [&str; 4] {
+    [
+        "--workspace",
+        "--no-default-features",
+        "--features",
+        feature,
+    ]
+}
 
 /// Runs the stages named, or all, and stops at the first failure.
 pub(crate) fn run(names: &[String]) -> Result<()> {
@@ -210,56 +232,42 @@ fn run_documentation() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// Type-checks the front door with one backend and nothing else.
 fn check_backend(feature: &str) -> Result<Outcome> {
-    let backend = ["--no-default-features", "--features", feature];
-    cargo(
-        &[
-            &["check", "--package", "deberta", "--lib", "--examples"],
-            &backend[..],
-        ]
-        .concat(),
-    )
+    cargo(&[&["check", "--lib", "--examples"], &only(feature)[..]].concat())
 }
 
 /// Pre-trains a nano model for a few steps, then resumes it for a few more.
-fn pretrain(feature: &str) -> Result<Outcome> {
-    let backend = ["--no-default-features", "--features", feature];
+fn pretrain(feature: &str, selection: &[&str]) -> Result<Outcome> {
     // Not `--release`: the dependencies are optimised in the dev profile too, and already built.
-    let example = ["--package", "deberta", "--example", "pretrain"];
-    cargo(&[&["build"], &example[..], &backend].concat())?;
+    cargo(&[&["build", "--example", "pretrain"], selection].concat())?;
     if let Some(reason) = Backend::by_feature(feature).and_then(|it| it.missing()) {
         return Ok(Outcome::Skipped(format!("compiled but not run, {reason}")));
     }
+    let program = shell::target().join("debug/examples/pretrain");
     let out = empty_folder(&format!("target/ci/pretrain-{feature}"))?;
-    let out = out.to_string_lossy();
-    let run = [
-        &["run"],
-        &example[..],
-        &backend,
-        &["--", "--out", &out, "--plain", "--size=nano"],
-        TINY_NETWORK,
-    ]
-    .concat();
-    cargo(&[&run[..], &["--steps", "3"]].concat())?;
+    let run = |steps: &[&str]| {
+        let mut run = shell::program(&program);
+        run.arg("--out").arg(&out).args(["--plain", "--size=nano"]);
+        passed(run.args(TINY_NETWORK).args(steps))
+    };
+    run(&["--steps", "3"])?;
     if feature == "wgpu" {
         // A GPU in software compiles every kernel anew in each process, for minutes.
         return Ok(Outcome::Passed);
     }
-    cargo(&[&run[..], &["--steps", "5", "--resume"]].concat())
+    run(&["--steps", "5", "--resume"])
 }
 
 /// A program outside the workspace that depends on the library. It gets the workspace's versions of
 /// all dependencies, and its target folder, so that little is compiled anew.
-fn build_library_user() -> Result<Outcome> {
+fn check_library_user() -> Result<Outcome> {
     let folder = shell::root().join("examples/library_user");
     std::fs::copy(shell::root().join("Cargo.lock"), folder.join("Cargo.lock"))
         .context("cannot copy Cargo.lock")?;
     let manifest = folder.join("Cargo.toml").display().to_string();
-    let mut build = shell::cargo(&["build", "--manifest-path", &manifest]);
-    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
-        build.env("CARGO_TARGET_DIR", shell::root().join("target"));
-    }
-    passed(&mut build)
+    let mut check = shell::cargo(&["check", "--manifest-path", &manifest]);
+    passed(check.env("CARGO_TARGET_DIR", shell::target()))
 }
 
 /// A part of the golden tests that has every operation, on a GPU or one in software.
@@ -267,17 +275,14 @@ fn test_on_wgpu() -> Result<Outcome> {
     if let Some(reason) = Backend::by_feature("wgpu").and_then(|it| it.missing()) {
         return Ok(Outcome::Skipped(reason));
     }
-    let tests = |name| {
-        let package = ["test", "--package", "deberta-model"];
-        [&package[..], &["--features", "test-wgpu", "--test", name]].concat()
-    };
+    let tests = |name| [&["test", "--test", name], WITH_WGPU].concat();
     let names = [
         "v2_encoder_with_convolution",
         "v3_enhanced_mask_decoder",
         "v1_sequence_classification",
     ];
     cargo(&tests("gpu"))?;
-    cargo(&[&tests("it")[..], &["--"], &names].concat())
+    cargo(&[&tests("model")[..], &["--"], &names].concat())
 }
 
 fn compile_cuda_kernels() -> Result<Outcome> {

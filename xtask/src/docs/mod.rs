@@ -111,10 +111,10 @@ struct Programs {
 
 /// Builds what the pages call, without `--release`, as the other stages do.
 fn build() -> Result<Programs> {
-    let what = ["--package", "deberta", "--bin", "deberta", "--examples"];
-    shell::run(&mut shell::cargo(&[&["build"], &what[..]].concat()))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| shell::root().join("target"), |it| shell::root().join(it));
+    // The whole workspace, as the tests take it: everything is built then.
+    let what = ["build", "--workspace", "--bin", "deberta", "--examples"];
+    shell::run(&mut shell::cargo(&what))?;
+    let target = shell::target();
     Ok(Programs {
         main: target.join("debug/deberta"),
         examples: target.join("debug/examples"),
