@@ -90,7 +90,7 @@ fn peak(setup: &WgpuSetup, path: Path, passes: Passes, len: usize) -> u64 {
         }
     };
     assert!(sum > 0.0);
-    Wgpu::sync(&device).unwrap();
+    <Wgpu>::sync(&device).unwrap();
     let usage = WgpuRuntime::client(&device).memory_usage().unwrap();
     usage.bytes_reserved
 }

@@ -3,14 +3,15 @@
 //! ```text
 //! p[i, j]  = exp(s[i, j] − lse[i])                        f[i, j]: dropout's factor
 //! dv[j]    = Σ_i f p do[i]
-//! ds[i, j] = scale · p (f do[i]·v[j] − delta[i])          delta[i] = do[i]·o[i]
-//! dq[i]    = Σ_j ds k[j]         dk[j] = Σ_i ds q[i]
-//! dc[i, r] = Σ_{j: slot(i − j) = r} ds                    dd[j, r] = Σ_{i: slot(i − j) = r} ds
+//! ds[i, j] = p (f do[i]·v[j] − delta[i])                  delta[i] = do[i]·o[i]
+//! dq[i]    = scale Σ_j ds k[j]                            dk[j]    = scale Σ_i ds q[i]
+//! dc[i, r] = scale Σ_{j: slot(i − j) = r} ds              dd[j, r] = scale Σ_{i: slot(i − j) = r} ds
 //! ```
 //!
 //! One kernel owns queries and sums over keys, the other owns keys and sums over queries, so nothing
 //! is added to memory that another cube writes. What position terms add to `dq` and `dk` are products
-//! of `dc` and `dd`, which the host leaves to Burn.
+//! of `dc` and `dd`, which the host leaves to Burn. The scale comes last, so that half precision, to which
+//! matrix units want `ds` rounded, holds smaller gradients.
 
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Shape, TensorMetadata};
@@ -54,7 +55,7 @@ where
 
 /// What the backward kernels read.
 #[derive(Clone)]
-struct Gradient<R: CubeRuntime> {
+pub(super) struct Gradient<R: CubeRuntime> {
     attention: Attention<R>,
     scores: PositionScores<R>,
     d_out: CubeTensor<R>,
@@ -64,7 +65,7 @@ struct Gradient<R: CubeRuntime> {
 }
 
 impl<R: CubeRuntime> Gradient<R> {
-    fn new(
+    pub(super) fn new(
         attention: Attention<R>,
         scores: PositionScores<R>,
         out: CubeTensor<R>,
@@ -146,7 +147,7 @@ impl<R: CubeRuntime> Gradient<R> {
 
 /// The kernel that owns queries, of this shape.
 #[derive(Clone)]
-struct Queries<R: CubeRuntime>(Gradient<R>, Shape);
+pub(super) struct Queries<R: CubeRuntime>(pub(super) Gradient<R>, pub(super) Shape);
 
 impl<R: CubeRuntime> Launch<R> for Queries<R> {
     const PASS: Pass = Pass::QueryGradients;
@@ -210,7 +211,7 @@ impl<R: CubeRuntime> Queries<R> {
 
 /// The kernel that owns keys, of this shape.
 #[derive(Clone)]
-struct Keys<R: CubeRuntime>(Gradient<R>, Shape);
+pub(super) struct Keys<R: CubeRuntime>(pub(super) Gradient<R>, pub(super) Shape);
 
 impl<R: CubeRuntime> Launch<R> for Keys<R> {
     const PASS: Pass = Pass::KeyGradients;

@@ -156,11 +156,14 @@ impl<R: CubeRuntime> Attention<R> {
         self.mask.as_ref().is_some_and(|mask| mask.elem_size() == 1)
     }
 
-    /// The tile that a pass has with `layout`, if it can have one.
-    pub(super) fn tile(&self, pass: Pass, layout: Layout) -> Option<Tile> {
+    /// The tiles that a pass can have, those of matrix units before others.
+    pub(super) fn tiles(&self, pass: Pass) -> impl Iterator<Item = (Layout, Tile)> {
         let client = self.client();
-        let matrices = Matrices::of(client, self.dtype());
-        layout.tile(pass, self.sizes.head_dim, matrices, limits(client))
+        let (matrices, limits) = (Matrices::of(client, self.dtype()), limits(client));
+        let head_dim = self.sizes.head_dim;
+        let tile = move |layout: Layout| layout.tile(pass, head_dim, matrices, limits);
+        let with_tile = move |layout| Some((layout, tile(layout)?));
+        Layout::ALL.into_iter().filter_map(with_tile)
     }
 
     /// What a kernel is compiled for.

@@ -55,7 +55,7 @@ pub(super) fn key_kernel<F: Float, S: Float, P: Float, M: Int, N: Size>(
     let mut value_gradient = Sums::<N>::zero(true, geometry);
     let mut tile_scores = Array::<f32>::new(comptime!(rows * cols));
     let mut d_probs = Array::<f32>::new(comptime!(rows * cols));
-    let slots = SlotSums::new(tile.units(), tile.cols);
+    let slots = SlotSums::new(pairs.scale, tile.units(), tile.cols);
 
     let mut first_query = 0usize.runtime();
     while first_query < sequence.q_len {
@@ -115,7 +115,7 @@ pub(super) fn key_kernel<F: Float, S: Float, P: Float, M: Int, N: Size>(
                     pairs.score(sequence, first_query + y, first_key + x, products, geometry);
                 let prob = probability(score, log_sum);
                 let factor = pairs.dropout_factor(pattern, first_key + x);
-                let d_score = pairs.scale * prob * (d_probs[at] * factor - row_delta);
+                let d_score = prob * (d_probs[at] * factor - row_delta);
                 probs.set(y, x, prob * factor, geometry);
                 d_scores.set(y, x, d_score, geometry);
                 scores[y * stride + x] = d_score;
@@ -167,7 +167,7 @@ pub(super) fn key_kernel<F: Float, S: Float, P: Float, M: Int, N: Size>(
     let mut factors = Array::<f32>::new(count);
     #[unroll]
     for r in 0..count {
-        factors[r] = f32::new(1.0);
+        factors[r] = pairs.scale;
     }
     key_gradient.store::<F>(
         d_key,
@@ -179,6 +179,10 @@ pub(super) fn key_kernel<F: Float, S: Float, P: Float, M: Int, N: Size>(
         true,
         geometry,
     );
+    #[unroll]
+    for r in 0..count {
+        factors[r] = f32::new(1.0);
+    }
     value_gradient.store::<F>(
         d_value,
         key_rows,

@@ -24,6 +24,8 @@ mod products;
 mod query_gradients;
 mod sums;
 mod tables;
+#[cfg(all(test, feature = "test-wgpu"))]
+mod tests;
 mod tiles;
 mod tune;
 

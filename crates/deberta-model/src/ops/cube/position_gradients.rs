@@ -20,6 +20,8 @@ pub(super) struct SlotSums {
     line: usize,
     /// Which of the units that share it.
     lane: usize,
+    /// What scores were multiplied by, which the gradients of a tile do not have yet.
+    scale: f32,
     slot: RuntimeCell<u32>,
     sum: RuntimeCell<f32>,
 }
@@ -27,11 +29,12 @@ pub(super) struct SlotSums {
 #[cube]
 impl SlotSums {
     /// Nothing, for one of `units` that share `lines` rows or columns evenly.
-    pub(super) fn new(#[comptime] units: usize, #[comptime] lines: usize) -> SlotSums {
+    pub(super) fn new(scale: f32, #[comptime] units: usize, #[comptime] lines: usize) -> SlotSums {
         let lanes = comptime!(units / lines);
         SlotSums {
             line: UNIT_POS as usize / lanes,
             lane: UNIT_POS as usize % lanes,
+            scale,
             slot: RuntimeCell::<u32>::new(NONE),
             sum: RuntimeCell::<f32>::new(f32::new(0.0)),
         }
@@ -53,7 +56,7 @@ impl SlotSums {
     fn write<S: Float>(&self, gradients: &mut Tensor<S>, base: usize) {
         let slot = self.slot.read();
         if slot != NONE {
-            gradients[base + slot as usize] = S::cast_from(self.sum.read());
+            gradients[base + slot as usize] = S::cast_from(self.scale * self.sum.read());
         }
     }
 
@@ -187,7 +190,7 @@ impl SlotSums {
                 let slot = pairs.slot(pairs.position(sequence, query), key);
                 if slot % lanes == self.lane {
                     let gradient = scores[(query - first_query) * stride + self.line];
-                    gradients[base + slot] += S::cast_from(gradient);
+                    gradients[base + slot] += S::cast_from(self.scale * gradient);
                 }
             }
         }

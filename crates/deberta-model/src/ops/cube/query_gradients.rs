@@ -60,7 +60,7 @@ pub(super) fn query_kernel<F: Float, S: Float, M: Int, N: Size>(
             row_deltas[r] = delta[pairs.score_row(sequence, y)];
         }
     }
-    let slots = SlotSums::new(tile.units(), tile.rows);
+    let slots = SlotSums::new(pairs.scale, tile.units(), tile.rows);
 
     let mut first_key = 0usize.runtime();
     while first_key < sequence.k_len {
@@ -112,7 +112,7 @@ pub(super) fn query_kernel<F: Float, S: Float, M: Int, N: Size>(
                     pairs.score(sequence, first_query + y, first_key + x, products, geometry);
                 let prob = probability(score, row_log_sums[r]);
                 let d_prob = d_probs[at] * pairs.dropout_factor(pattern, first_key + x);
-                let d_score = pairs.scale * prob * (d_prob - row_deltas[r]);
+                let d_score = prob * (d_prob - row_deltas[r]);
                 weights.set(y, x, d_score, geometry);
                 scores[y * stride + x] = d_score;
             }
@@ -147,7 +147,7 @@ pub(super) fn query_kernel<F: Float, S: Float, M: Int, N: Size>(
     let mut factors = Array::<f32>::new(rows);
     #[unroll]
     for r in 0..rows {
-        factors[r] = f32::new(1.0);
+        factors[r] = pairs.scale;
     }
     gradient.store::<F>(
         d_query,

@@ -10,6 +10,9 @@ pub(super) const VECTOR: usize = 4;
 /// Bytes of which the addresses of matrices in shared memory are multiples.
 pub(super) const ALIGN: usize = 32;
 
+/// Of these there are no more than so many in a kernel.
+const BUFFERS: usize = 8;
+
 /// Numbers between rows of matrices in shared memory beyond their width, so that rows start in different
 /// banks and, as matrix units want it, at multiples of 16 bytes: of half precision and of f32.
 const HALF_PAD: usize = 8;
@@ -52,7 +55,7 @@ pub(super) enum Pass {
 }
 
 /// A way to share a tile of so many rows and columns, before the device is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Layout {
     /// Units side by side along both axes, which sum products themselves.
     Units([usize; 2], [usize; 2]),
@@ -188,7 +191,7 @@ impl Tile {
         }
     }
 
-    /// Bytes that the kernels ask for.
+    /// Bytes that the kernels ask for, at most.
     fn shared_memory(self, pass: Pass, head_dim: usize) -> usize {
         let Self { rows, cols, .. } = self;
         let (state_rows, weights) = match pass {
@@ -203,11 +206,12 @@ impl Tile {
             Pass::Forward => rows * self.col_units + 1,
             Pass::QueryGradients | Pass::KeyGradients => 0,
         };
-        match self.matrices {
+        let bytes = match self.matrices {
             Some(_) => (states + weights) * 2 + (self.scores() + statistics) * 4,
             // The scores are one of the weights.
             None => (states + weights + statistics) * 4,
-        }
+        };
+        bytes + BUFFERS * ALIGN
     }
 }
 

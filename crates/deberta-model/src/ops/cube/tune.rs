@@ -52,6 +52,9 @@ struct Key {
     /// Whether there are tables of either kind.
     positions: [bool; 2],
     dropout: bool,
+    /// What there is to choose from: what was the fastest may not be there any more once a driver
+    /// is another.
+    candidates: Vec<Layout>,
 }
 
 impl AutotuneKey for Key {}
@@ -64,6 +67,11 @@ impl Display for Key {
 
 /// Launches with the tile that is the fastest for calls like this one.
 pub(super) fn tuned<R: CubeRuntime, L: Launch<R>>(launch: L) -> L::Output {
+    tuned_from(PAIRS, launch)
+}
+
+/// As [`tuned`], where `pairs` are worth measuring.
+pub(super) fn tuned_from<R: CubeRuntime, L: Launch<R>>(pairs: usize, launch: L) -> L::Output {
     static TUNER: LocalTuner<Key, CubeTuneId> = local_tuner!("disentangled-attention");
 
     let attention = launch.attention();
@@ -78,7 +86,7 @@ pub(super) fn tuned<R: CubeRuntime, L: Launch<R>>(launch: L) -> L::Output {
     let Some(&(_, first)) = candidates.first() else {
         unreachable!("`fuses` is false where no tile fits");
     };
-    if candidates.len() == 1 || heads * sequences * q_len * k_len < PAIRS {
+    if candidates.len() == 1 || heads * sequences * q_len * k_len < pairs {
         return launch.run(first);
     }
     let tunables = TUNER.init(|| {
@@ -101,9 +109,11 @@ pub(super) fn tuned<R: CubeRuntime, L: Launch<R>>(launch: L) -> L::Output {
 }
 
 /// The first few tiles that the device can have, those of matrix units before others.
-fn candidates<R: CubeRuntime>(attention: &Attention<R>, pass: Pass) -> Vec<(Layout, Tile)> {
-    let tile = |layout: Layout| Some((layout, attention.tile(pass, layout)?));
-    let tiles: Vec<_> = Layout::ALL.into_iter().filter_map(tile).collect();
+pub(super) fn candidates<R: CubeRuntime>(
+    attention: &Attention<R>,
+    pass: Pass,
+) -> Vec<(Layout, Tile)> {
+    let tiles: Vec<_> = attention.tiles(pass).collect();
     let has_matrices = tiles.iter().any(|(_, tile)| tile.matrices.is_some());
     let chosen = |(_, tile): &(Layout, Tile)| tile.matrices.is_some() == has_matrices;
     tiles.into_iter().filter(chosen).take(CANDIDATES).collect()
@@ -128,5 +138,9 @@ fn key<R: CubeRuntime, L: Launch<R>>(launch: &L) -> Key {
         sequence_heads: (sequences * heads).next_power_of_two(),
         positions: [attention.pos_key.is_some(), attention.pos_query.is_some()],
         dropout: attention.drops(),
+        candidates: candidates(attention, L::PASS)
+            .into_iter()
+            .map(|(layout, _)| layout)
+            .collect(),
     }
 }
