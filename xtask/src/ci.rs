@@ -112,11 +112,6 @@ const STAGES: &[Stage] = &[
         name: "check-cuda",
         run: || check_backend("deberta/cuda"),
     },
-    Stage {
-        // The attention kernels through NVIDIA's compilers, which need no GPU either.
-        name: "cuda-kernels",
-        run: compile_cuda_kernels,
-    },
 ];
 
 /// The workspace as its tests take it. Every stage selects the whole of it and not one package: cargo
@@ -283,15 +278,6 @@ fn test_on_wgpu() -> Result<Outcome> {
     ];
     cargo(&tests("gpu"))?;
     cargo(&[&tests("model")[..], &["--"], &names].concat())
-}
-
-fn compile_cuda_kernels() -> Result<Outcome> {
-    let packages = ["-c", "import nvidia.cu13"];
-    if !shell::succeeds(shell::program("python3").args(packages)) {
-        let reason = "needs NVIDIA's compilers, see scripts/cuda_check/run";
-        return Ok(Outcome::Skipped(reason.into()));
-    }
-    passed(&mut shell::program("scripts/cuda_check/run"))
 }
 
 fn empty_folder(path: &str) -> Result<PathBuf> {
