@@ -14,7 +14,7 @@ use super::matrices::Matrices;
 use super::pairs::{Geometry, PairsLaunch};
 use super::tables;
 use super::tiles::{Layout, Limits, Pass, Tile, VECTOR};
-use crate::ops::{AttentionCall, MaskCall};
+use crate::ops::{AttentionCall, MaskCall, Segment};
 
 /// Sizes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,21 @@ pub(super) struct Sizes {
     /// Of the longest sequence.
     pub(super) q_len: usize,
     pub(super) k_len: usize,
+}
+
+impl Sizes {
+    /// Takes the sequences from `segments`; whether these are all rows.
+    fn read_segments(&mut self, segments: &[Segment]) -> bool {
+        let (mut q_rows, mut k_rows) = (0, 0);
+        (self.sequences, self.q_len, self.k_len) = (segments.len(), 0, 0);
+        for Segment { queries, keys } in segments {
+            q_rows += queries.len();
+            k_rows += keys.len();
+            self.q_len = self.q_len.max(queries.len());
+            self.k_len = self.k_len.max(keys.len());
+        }
+        [q_rows, k_rows] == [self.q_rows, self.k_rows]
+    }
 }
 
 /// What the kernels read besides states.
@@ -96,19 +111,10 @@ impl<R: CubeRuntime> Attention<R> {
             q_len,
             k_len,
         };
-        let mut covered = true;
-        if let MaskCall::Segments(table) = &call.mask {
-            let segments = table.host();
-            let longest = |lengths: &dyn Fn(usize) -> usize| {
-                (0..segments.len()).map(lengths).max().unwrap_or(0)
-            };
-            sizes.sequences = segments.len();
-            sizes.q_len = longest(&|at| segments[at].queries.len());
-            sizes.k_len = longest(&|at| segments[at].keys.len());
-            let queries: usize = segments.iter().map(|it| it.queries.len()).sum();
-            let keys: usize = segments.iter().map(|it| it.keys.len()).sum();
-            covered = queries == sizes.q_rows && keys == sizes.k_rows;
-        }
+        let covered = match &call.mask {
+            MaskCall::Segments(table) => sizes.read_segments(table.host()),
+            _ => true,
+        };
         let state = |index: usize| into_contiguous(inputs[index].clone());
         Self {
             sizes,

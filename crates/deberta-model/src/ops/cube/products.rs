@@ -92,7 +92,6 @@ pub(super) fn multiply_rows<S: Float, N: Size>(
 }
 
 /// As [`multiply_rows`], of whole vectors in registers.
-
 #[cube]
 fn multiply_by_units<S: Float, N: Size>(
     out: &mut Array<f32>,
