@@ -1,6 +1,10 @@
 //! All tiles that the device can have, of which a short call launches the first only, and the choice of
 //! one by measuring.
-#![allow(clippy::unwrap_used, reason = "test helpers")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "test helpers; what is skipped is said"
+)]
 
 use burn::backend::wgpu::WgpuRuntime;
 use burn::tensor::{Bool, DType, Shape, Tensor, TensorData, TensorMetadata, TensorPrimitive};
@@ -11,7 +15,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::Forward;
 use super::backward::{Gradient, Keys, Queries};
-use super::call::Attention;
+use super::call::{Attention, PositionScores};
 use super::tiles::Pass;
 use super::tune::{Launch, candidates, tuned_from};
 use crate::ops::{AttentionCall, DebertaBackend, DropoutCall, FusedKind, HostTable, MaskCall};
@@ -56,12 +60,30 @@ fn supports(dtype: DType) -> bool {
 }
 
 /// A call with everything that a kernel may have: both tables, padding and dropout.
-fn launches(
+struct TestCall {
+    attention: Attention<R>,
+    scores: PositionScores<R>,
     dtype: DType,
-) -> (
-    Forward<R>,
-    impl Fn(&CubeTensor<R>, CubeTensor<R>) -> Gradient<R>,
-) {
+}
+
+const SHAPE: [usize; 3] = [BATCH, LEN, HEADS * HEAD_DIM];
+
+impl TestCall {
+    fn forward(&self) -> Forward<R> {
+        Forward {
+            attention: self.attention.clone(),
+            scores: self.scores.clone(),
+            shape: Shape::new(SHAPE),
+        }
+    }
+
+    fn gradient(self, out: CubeTensor<R>, log_sums: CubeTensor<R>) -> Gradient<R> {
+        let d_out = tensor(SHAPE, 9, self.dtype);
+        Gradient::new(self.attention, self.scores, out, d_out, log_sums)
+    }
+}
+
+fn test_call(dtype: DType) -> TestCall {
     let device = <B as burn::tensor::backend::BackendTypes>::Device::default();
     let rows = RelativeRows::new(&TABLE, LEN, LEN);
     let padding = (0..BATCH * LEN).map(|at| at % LEN % 7 == 3 || at >= BATCH * LEN - 9);
@@ -82,28 +104,16 @@ fn launches(
             seed: seed.into_primitive().tensor(),
         }),
     };
-    let shape = [BATCH, LEN, HEADS * HEAD_DIM];
     let table = [rows.live.len(), HEADS * HEAD_DIM];
-    let mut inputs: Vec<_> = (1..4).map(|salt| tensor(shape, salt, dtype)).collect();
+    let mut inputs: Vec<_> = (1..4).map(|salt| tensor(SHAPE, salt, dtype)).collect();
     inputs.extend((4..6).map(|salt| tensor(table, salt, dtype)));
     let attention = Attention::read(&call, &inputs);
     let scores = attention.position_scores();
-    let forward = Forward {
-        attention: attention.clone(),
-        scores: scores.clone(),
-        shape: Shape::new(shape),
-    };
-    let gradient = move |out: &CubeTensor<R>, log_sums| {
-        let d_out = tensor(shape, 9, dtype);
-        Gradient::new(
-            attention.clone(),
-            scores.clone(),
-            out.clone(),
-            d_out,
-            log_sums,
-        )
-    };
-    (forward, gradient)
+    TestCall {
+        attention,
+        scores,
+        dtype,
+    }
 }
 
 /// What a pass writes.
@@ -187,21 +197,16 @@ fn every_tile_gives_the_same_numbers_and_so_does_the_fastest() {
             println!("{dtype:?} is skipped: the device has no such type");
             continue;
         }
-        let (forward, gradient) = launches(dtype);
-        if dtype != DType::F32
-            && candidates(&forward.attention, Pass::Forward)[0]
-                .1
-                .matrices
-                .is_none()
-        {
+        let call = test_call(dtype);
+        let (_, first) = candidates(&call.attention, Pass::Forward)[0];
+        if dtype != DType::F32 && first.matrices.is_none() {
             println!("{dtype:?} is skipped: the device does not multiply matrices of it");
             continue;
         }
-        let (out, log_sums) = check(&forward, dtype);
-        let gradient = gradient(&out, log_sums);
-        let shape = out.shape();
-        check(&Queries(gradient.clone(), shape.clone()), dtype);
-        check(&Keys(gradient, shape), dtype);
+        let (out, log_sums) = check(&call.forward(), dtype);
+        let gradient = call.gradient(out, log_sums);
+        check(&Queries(gradient.clone(), Shape::new(SHAPE)), dtype);
+        check(&Keys(gradient, Shape::new(SHAPE)), dtype);
     }
 }
 
@@ -225,9 +230,9 @@ fn matrix_units_are_used_where_the_device_has_them() {
         if !supports(dtype) {
             continue;
         }
-        let (forward, _) = launches(dtype);
+        let call = test_call(dtype);
         for pass in [Pass::Forward, Pass::QueryGradients, Pass::KeyGradients] {
-            for (layout, tile) in candidates(&forward.attention, pass) {
+            for (layout, tile) in candidates(&call.attention, pass) {
                 assert_eq!(tile.matrices.is_some(), has, "{pass:?} {layout:?}");
             }
         }
