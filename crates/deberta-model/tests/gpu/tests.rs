@@ -94,7 +94,8 @@ fn keep_factors<B: DebertaBackend>(case: &Case) -> Vec<f64> {
 /// Queries and keys of sequences, for calls with one after the other.
 ///
 /// Burn measures its products anew for each size of them, which takes longer than all else here. So most
-/// tests have between 100 and 245 rows, which its tuner takes for one size.
+/// tests have between 100 and 245 rows, which its tuner takes for one size. A kernel is compiled for each
+/// kind of mask, with and without dropout, and so on; what one test has need not come again in another.
 const LENGTHS: [[usize; 2]; 8] = [
     [1, 1],
     [1, 65],
@@ -126,7 +127,7 @@ fn values_and_gradients_equal_the_reference() {
 
 #[test]
 fn heads_of_every_size_equal_the_reference() {
-    for head_dim in [20, 32, 64, 128] {
+    for head_dim in [32, 64, 128] {
         check(&two_sequences(head_dim));
     }
 }
@@ -163,7 +164,7 @@ fn check_in_half(case: &Case, tolerance: f64) {
 
 #[test]
 fn half_precision_adds_up_in_f32() {
-    for head_dim in [24, 32, 64, 128] {
+    for head_dim in [32, 64, 128] {
         check_in_half(&two_sequences(head_dim), F16);
     }
 }
@@ -171,10 +172,8 @@ fn half_precision_adds_up_in_f32() {
 #[test]
 fn half_precision_takes_any_lengths_masks_and_dropout() {
     let case = two_sequences(32);
-    let pairs = case.pairs();
-    check_in_half(&case.clone().with_mask(Mask::Pairwise(pairs)), F16);
-    check_in_half(&case.clone().with_terms([false, false]), F16);
-    check_in_half(&case.at(|query| query * 37), F16);
+    let mask = Mask::Pairwise(case.pairs());
+    check_in_half(&case.with_mask(mask).with_terms([false, false]), F16);
     let case = two_sequences_of_themselves(32);
     let padding = case.padding();
     check_in_half(
@@ -184,7 +183,6 @@ fn half_precision_takes_any_lengths_masks_and_dropout() {
     let case = Case::ragged(&LENGTHS, 2, 2, 32);
     check_in_half(&case.clone().with_dropout(0.2), F16);
     check_in_half(&case.at(|query| query * 37), F16);
-    check_in_half(&Case::new(2, 2, 1, 1, 32), F16);
 }
 
 /// Sums so far are scaled whenever a later key has a much higher score.
@@ -204,7 +202,7 @@ fn scores_may_rise_from_key_to_key() {
 fn padded_keys_and_their_queries_see_nothing() {
     for case in [Case::new(2, 2, 1, 1, 8), two_sequences_of_themselves(8)] {
         let padding = case.padding();
-        check(&case.with_mask(Mask::Padding(padding)));
+        check(&case.with_mask(Mask::Padding(padding)).with_dropout(0.2));
     }
 }
 
@@ -220,7 +218,7 @@ fn blocked_pairs_are_not_seen() {
 fn a_sequence_of_padding_gives_zero() {
     let case = two_sequences_of_themselves(8);
     let padding = (0..230).map(|row| row >= 115).collect();
-    let case = case.with_mask(Mask::Padding(padding));
+    let case = case.with_mask(Mask::Padding(padding)).with_dropout(0.2);
     check(&case);
     let results = case.run::<Fused>(DType::F32);
     // All but the tables, which the other sequence reads.
@@ -239,7 +237,6 @@ fn either_position_term_may_be_missing() {
 #[test]
 fn queries_may_stand_anywhere() {
     let case = two_sequences(8).at(|query| query * 37);
-    check(&case);
     let padding = case.padding();
     check(&case.with_mask(Mask::Padding(padding)).with_dropout(0.2));
 }
@@ -254,7 +251,8 @@ fn sequences_of_different_lengths_see_themselves_only() {
 
 #[test]
 fn chosen_queries_of_sequences_of_different_lengths() {
-    check(&Case::ragged(&LENGTHS, 0, 2, 8).at(|query| query * 37));
+    let case = Case::ragged(&LENGTHS, 0, 2, 8).at(|query| query * 37);
+    check(&case.with_dropout(0.2));
 }
 
 #[test]

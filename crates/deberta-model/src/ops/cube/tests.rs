@@ -26,7 +26,8 @@ type B = CubeBackend<R, f32, i32, u32>;
 
 const BATCH: usize = 2;
 const HEADS: usize = 2;
-const HEAD_DIM: usize = 32;
+/// The second is no multiple of matrices side by side.
+const HEADS_OF: [usize; 2] = [32, 24];
 /// Neither one tile nor a whole number of them.
 const LEN: usize = 70;
 
@@ -55,7 +56,8 @@ fn numbers(x: &CubeTensor<R>) -> Vec<f64> {
 }
 
 fn supports(dtype: DType) -> bool {
-    let kind = FusedKind::Attention { head_dim: HEAD_DIM };
+    let [head_dim, _] = HEADS_OF;
+    let kind = FusedKind::Attention { head_dim };
     B::fuses(kind, dtype, &Default::default())
 }
 
@@ -63,27 +65,26 @@ fn supports(dtype: DType) -> bool {
 struct TestCall {
     attention: Attention<R>,
     scores: PositionScores<R>,
+    shape: [usize; 3],
     dtype: DType,
 }
-
-const SHAPE: [usize; 3] = [BATCH, LEN, HEADS * HEAD_DIM];
 
 impl TestCall {
     fn forward(&self) -> Forward<R> {
         Forward {
             attention: self.attention.clone(),
             scores: self.scores.clone(),
-            shape: Shape::new(SHAPE),
+            shape: Shape::new(self.shape),
         }
     }
 
     fn gradient(self, out: CubeTensor<R>, log_sums: CubeTensor<R>) -> Gradient<R> {
-        let d_out = tensor(SHAPE, 9, self.dtype);
+        let d_out = tensor(self.shape, 9, self.dtype);
         Gradient::new(self.attention, self.scores, out, d_out, log_sums)
     }
 }
 
-fn test_call(dtype: DType) -> TestCall {
+fn test_call(head_dim: usize, dtype: DType) -> TestCall {
     let device = <B as burn::tensor::backend::BackendTypes>::Device::default();
     let rows = RelativeRows::new(&TABLE, LEN, LEN);
     let padding = (0..BATCH * LEN).map(|at| at % LEN % 7 == 3 || at >= BATCH * LEN - 9);
@@ -94,7 +95,7 @@ fn test_call(dtype: DType) -> TestCall {
         heads: HEADS,
         c2p: true,
         p2c: true,
-        scale: 1.0 / (3.0 * HEAD_DIM as f64).sqrt(),
+        scale: 1.0 / (3.0 * head_dim as f64).sqrt(),
         slot_of_distance: HostTable::new(rows.slot_of_distance.clone()),
         zero_distance: LEN - 1,
         query_positions: None,
@@ -104,14 +105,16 @@ fn test_call(dtype: DType) -> TestCall {
             seed: seed.into_primitive().tensor(),
         }),
     };
-    let table = [rows.live.len(), HEADS * HEAD_DIM];
-    let mut inputs: Vec<_> = (1..4).map(|salt| tensor(SHAPE, salt, dtype)).collect();
+    let shape = [BATCH, LEN, HEADS * head_dim];
+    let table = [rows.live.len(), HEADS * head_dim];
+    let mut inputs: Vec<_> = (1..4).map(|salt| tensor(shape, salt, dtype)).collect();
     inputs.extend((4..6).map(|salt| tensor(table, salt, dtype)));
     let attention = Attention::read(&call, &inputs);
     let scores = attention.position_scores();
     TestCall {
         attention,
         scores,
+        shape,
         dtype,
     }
 }
@@ -197,16 +200,23 @@ fn every_tile_gives_the_same_numbers_and_so_does_the_fastest() {
             println!("{dtype:?} is skipped: the device has no such type");
             continue;
         }
-        let call = test_call(dtype);
-        let (_, first) = candidates(&call.attention, Pass::Forward)[0];
-        if dtype != DType::F32 && first.matrices.is_none() {
-            println!("{dtype:?} is skipped: the device does not multiply matrices of it");
-            continue;
+        for head_dim in HEADS_OF {
+            let call = test_call(head_dim, dtype);
+            let (_, first) = candidates(&call.attention, Pass::Forward)[0];
+            let is_new = match dtype {
+                DType::F32 => head_dim == HEADS_OF[0],
+                _ => first.matrices.is_some(),
+            };
+            if !is_new {
+                println!("{dtype:?}, {head_dim} is skipped: it has no tiles of its own");
+                continue;
+            }
+            let shape = Shape::new(call.shape);
+            let (out, log_sums) = check(&call.forward(), dtype);
+            let gradient = call.gradient(out, log_sums);
+            check(&Queries(gradient.clone(), shape.clone()), dtype);
+            check(&Keys(gradient, shape), dtype);
         }
-        let (out, log_sums) = check(&call.forward(), dtype);
-        let gradient = call.gradient(out, log_sums);
-        check(&Queries(gradient.clone(), Shape::new(SHAPE)), dtype);
-        check(&Keys(gradient, Shape::new(SHAPE)), dtype);
     }
 }
 
@@ -230,7 +240,8 @@ fn matrix_units_are_used_where_the_device_has_them() {
         if !supports(dtype) {
             continue;
         }
-        let call = test_call(dtype);
+        let [head_dim, _] = HEADS_OF;
+        let call = test_call(head_dim, dtype);
         for pass in [Pass::Forward, Pass::QueryGradients, Pass::KeyGradients] {
             for (layout, tile) in candidates(&call.attention, pass) {
                 assert_eq!(tile.matrices.is_some(), has, "{pass:?} {layout:?}");
