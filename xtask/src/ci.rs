@@ -276,6 +276,7 @@ fn test_on_wgpu() -> Result<Outcome> {
         "v3_enhanced_mask_decoder",
         "v1_sequence_classification",
     ];
+    cargo(&[&["test", "--lib"], WITH_WGPU, &["--", "ops::cube"]].concat())?;
     cargo(&tests("gpu"))?;
     cargo(&[&tests("model")[..], &["--"], &names].concat())
 }

@@ -138,7 +138,7 @@ impl Case {
         let mut positions = vec![0; self.rows[0]];
         for segment in &self.segments {
             for query in segment.queries.clone() {
-                positions[query] = (position(query) % segment.keys.len()) as i32;
+                positions[query] = (position(query) % segment.keys.len().max(1)) as i32;
             }
         }
         self.positions = Some(positions);

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod case;
+#[cfg(all(feature = "test-cuda", not(feature = "test-wgpu")))]
+mod compile;
 mod reference;
 mod tests;
 

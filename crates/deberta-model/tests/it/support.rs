@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::backend::{Autodiff, Flex, NdArray};
+use burn::backend::{Autodiff, NdArray};
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -13,7 +13,7 @@ use deberta_model::{DebertaConfig, DebertaInput};
 use safetensors::{Dtype, SafeTensors};
 
 #[cfg(not(any(feature = "test-wgpu", feature = "test-cuda")))]
-pub(crate) type FlexF32 = Autodiff<Flex>;
+pub(crate) type FlexF32 = Autodiff<burn::backend::Flex>;
 pub(crate) type NdArrayF32 = Autodiff<NdArray<f32>>;
 pub(crate) type NdArrayF64 = Autodiff<NdArray<f64>>;
 
@@ -25,7 +25,7 @@ pub(crate) type Accelerator = burn::backend::Wgpu;
 pub(crate) type Accelerator = burn::backend::Cuda;
 /// The backend that `test-wgpu` or `test-cuda` chooses; a CPU backend otherwise.
 #[cfg(not(any(feature = "test-wgpu", feature = "test-cuda")))]
-pub(crate) type Accelerator = Flex;
+pub(crate) type Accelerator = burn::backend::Flex;
 
 /// Runs one check on every CPU backend, each with its tolerance.
 #[cfg(not(any(feature = "test-wgpu", feature = "test-cuda")))]

@@ -3,14 +3,15 @@
 //! ```text
 //! p[i, j]  = exp(s[i, j] − lse[i])                        f[i, j]: dropout's factor
 //! dv[j]    = Σ_i f p do[i]
-//! ds[i, j] = scale · p (f do[i]·v[j] − delta[i])          delta[i] = do[i]·o[i]
-//! dq[i]    = Σ_j ds k[j]         dk[j] = Σ_i ds q[i]
-//! dc[i, r] = Σ_{j: slot(i − j) = r} ds                    dd[j, r] = Σ_{i: slot(i − j) = r} ds
+//! ds[i, j] = p (f do[i]·v[j] − delta[i])                  delta[i] = do[i]·o[i]
+//! dq[i]    = scale Σ_j ds k[j]                            dk[j]    = scale Σ_i ds q[i]
+//! dc[i, r] = scale Σ_{j: slot(i − j) = r} ds              dd[j, r] = scale Σ_{i: slot(i − j) = r} ds
 //! ```
 //!
 //! One kernel owns queries and sums over keys, the other owns keys and sums over queries, so nothing
 //! is added to memory that another cube writes. What position terms add to `dq` and `dk` are products
-//! of `dc` and `dd`, which the host leaves to Burn.
+//! of `dc` and `dd`, which the host leaves to Burn. The scale comes last, so that half precision, to which
+//! matrix units want `ds` rounded, holds smaller gradients.
 
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Shape, TensorMetadata};
@@ -26,7 +27,8 @@ use super::call::{Attention, PositionScores, Sizes, product};
 use super::cubes;
 use super::key_gradients::key_kernel;
 use super::query_gradients::query_kernel;
-use super::tiles::{Pass, VECTOR};
+use super::tiles::{Pass, Tile, VECTOR};
+use super::tune::{Launch, tuned};
 use crate::ops::{AttentionCall, Fused};
 
 /// Gradients for query, key, value and the position tables that the call has.
@@ -48,16 +50,14 @@ where
         unreachable!("the forward pass keeps the sums of all rows");
     };
     let shapes: Vec<Shape> = inputs.iter().map(TensorMetadata::shape).collect();
-    let grad = Gradient::new(&attention, output.output.clone(), grad, log_sums);
-    if attention.mask_is_bytes() {
-        grad.run::<u8>(&attention, &scores, &shapes)
-    } else {
-        grad.run::<u32>(&attention, &scores, &shapes)
-    }
+    Gradient::new(attention, scores, output.output.clone(), grad, log_sums).run(&shapes)
 }
 
-/// What the backward kernels read besides the inputs.
-struct Gradient<R: CubeRuntime> {
+/// What the backward kernels read.
+#[derive(Clone)]
+pub(super) struct Gradient<R: CubeRuntime> {
+    attention: Attention<R>,
+    scores: PositionScores<R>,
     d_out: CubeTensor<R>,
     log_sums: CubeTensor<R>,
     /// `[heads, q_rows]`
@@ -65,8 +65,9 @@ struct Gradient<R: CubeRuntime> {
 }
 
 impl<R: CubeRuntime> Gradient<R> {
-    fn new(
-        attention: &Attention<R>,
+    pub(super) fn new(
+        attention: Attention<R>,
+        scores: PositionScores<R>,
         out: CubeTensor<R>,
         d_out: CubeTensor<R>,
         log_sums: CubeTensor<R>,
@@ -96,22 +97,20 @@ impl<R: CubeRuntime> Gradient<R> {
             attention.dtype().into(),
         );
         Self {
+            attention,
+            scores,
             d_out,
             log_sums,
             delta,
         }
     }
 
-    fn run<M: BoolElement>(
-        self,
-        attention: &Attention<R>,
-        scores: &PositionScores<R>,
-        shapes: &[Shape],
-    ) -> Vec<CubeTensor<R>> {
+    fn run(self, shapes: &[Shape]) -> Vec<CubeTensor<R>> {
+        let attention = self.attention.clone();
         let dtype = attention.dtype();
         let [query, key, _] = attention.states.clone();
-        let (mut d_query, d_c2p) = self.queries::<M>(attention, scores, &shapes[0]);
-        let (mut d_key, d_value, d_p2c) = self.keys::<M>(attention, scores, &shapes[1]);
+        let (mut d_query, d_c2p) = tuned(Queries(self.clone(), shapes[0].clone()));
+        let (mut d_key, d_value, d_p2c) = tuned(Keys(self, shapes[1].clone()));
 
         // What a table passes on to states, and what states pass on to it.
         let through = |d_scores: CubeTensor<R>,
@@ -144,15 +143,35 @@ impl<R: CubeRuntime> Gradient<R> {
             .chain(d_tables)
             .collect()
     }
+}
+
+/// The kernel that owns queries, of this shape.
+#[derive(Clone)]
+pub(super) struct Queries<R: CubeRuntime>(pub(super) Gradient<R>, pub(super) Shape);
+
+impl<R: CubeRuntime> Launch<R> for Queries<R> {
+    const PASS: Pass = Pass::QueryGradients;
 
     /// Gradients of queries, and of their scores against position keys.
-    fn queries<M: BoolElement>(
-        &self,
-        attention: &Attention<R>,
-        scores: &PositionScores<R>,
-        shape: &Shape,
-    ) -> (CubeTensor<R>, Option<CubeTensor<R>>) {
-        let geometry = attention.geometry(Pass::QueryGradients);
+    type Output = (CubeTensor<R>, Option<CubeTensor<R>>);
+
+    fn attention(&self) -> &Attention<R> {
+        &self.0.attention
+    }
+
+    fn run(self, tile: Tile) -> Self::Output {
+        if self.0.attention.mask_is_bytes() {
+            self.launch::<u8>(tile)
+        } else {
+            self.launch::<u32>(tile)
+        }
+    }
+}
+
+impl<R: CubeRuntime> Queries<R> {
+    fn launch<M: BoolElement>(self, tile: Tile) -> <Self as Launch<R>>::Output {
+        let Self(gradient, shape) = self;
+        let attention = &gradient.attention;
         let Sizes {
             heads,
             q_rows,
@@ -161,42 +180,62 @@ impl<R: CubeRuntime> Gradient<R> {
             ..
         } = attention.sizes;
         let dtype = attention.dtype();
-        let d_query = attention.rows(shape.clone(), dtype);
+        let d_query = attention.rows(shape, dtype);
         let d_c2p = attention.pos_key.as_ref().map(|_| {
             // No pair reaches the rows of the table that are too far from a query.
             attention.zeros(Shape::new([heads, q_rows, live]), dtype)
         });
         let [query, key, value] = attention.states.clone();
-        if let Some(count) = cubes(attention, q_len.div_ceil(geometry.tile.rows)) {
+        if let Some(count) = cubes(attention, q_len.div_ceil(tile.rows)) {
             query_kernel::launch::<M, R>(
                 attention.client(),
                 count,
-                CubeDim::new_1d(geometry.tile.units() as u32),
+                CubeDim::new_1d(tile.units() as u32),
                 VECTOR,
                 query.into_tensor_arg(),
                 key.into_tensor_arg(),
                 value.into_tensor_arg(),
-                self.d_out.clone().into_tensor_arg(),
-                self.log_sums.clone().into_tensor_arg(),
-                self.delta.clone().into_tensor_arg(),
-                attention.pairs::<M>(scores),
+                gradient.d_out.clone().into_tensor_arg(),
+                gradient.log_sums.clone().into_tensor_arg(),
+                gradient.delta.clone().into_tensor_arg(),
+                attention.pairs::<_, M>(&gradient.scores),
                 d_query.clone().into_tensor_arg(),
                 d_c2p.clone().map(CubeTensor::into_tensor_arg).into(),
-                geometry,
-                dtype.into(),
+                attention.geometry(tile),
+                attention.dtypes(tile),
             );
         }
         (d_query, d_c2p)
     }
+}
+
+/// The kernel that owns keys, of this shape.
+#[derive(Clone)]
+pub(super) struct Keys<R: CubeRuntime>(pub(super) Gradient<R>, pub(super) Shape);
+
+impl<R: CubeRuntime> Launch<R> for Keys<R> {
+    const PASS: Pass = Pass::KeyGradients;
 
     /// Gradients of keys and values, and of the keys' scores against position queries.
-    fn keys<M: BoolElement>(
-        &self,
-        attention: &Attention<R>,
-        scores: &PositionScores<R>,
-        shape: &Shape,
-    ) -> (CubeTensor<R>, CubeTensor<R>, Option<CubeTensor<R>>) {
-        let geometry = attention.geometry(Pass::KeyGradients);
+    type Output = (CubeTensor<R>, CubeTensor<R>, Option<CubeTensor<R>>);
+
+    fn attention(&self) -> &Attention<R> {
+        &self.0.attention
+    }
+
+    fn run(self, tile: Tile) -> Self::Output {
+        if self.0.attention.mask_is_bytes() {
+            self.launch::<u8>(tile)
+        } else {
+            self.launch::<u32>(tile)
+        }
+    }
+}
+
+impl<R: CubeRuntime> Keys<R> {
+    fn launch<M: BoolElement>(self, tile: Tile) -> <Self as Launch<R>>::Output {
+        let Self(gradient, shape) = self;
+        let attention = &gradient.attention;
         let Sizes {
             heads,
             k_rows,
@@ -212,31 +251,32 @@ impl<R: CubeRuntime> Gradient<R> {
             dtype
         };
         let d_key = attention.rows(shape.clone(), dtype);
-        let d_value = attention.rows(shape.clone(), dtype);
+        let d_value = attention.rows(shape, dtype);
         let d_p2c = attention
             .pos_query
             .as_ref()
             .map(|_| attention.zeros(Shape::new([heads, k_rows, live]), sum_dtype));
         let [query, key, value] = attention.states.clone();
-        if let Some(count) = cubes(attention, k_len.div_ceil(geometry.tile.cols)) {
+        let [states, of_tile] = attention.dtypes(tile);
+        if let Some(count) = cubes(attention, k_len.div_ceil(tile.cols)) {
             key_kernel::launch::<M, R>(
                 attention.client(),
                 count,
-                CubeDim::new_1d(geometry.tile.units() as u32),
+                CubeDim::new_1d(tile.units() as u32),
                 VECTOR,
                 query.into_tensor_arg(),
                 key.into_tensor_arg(),
                 value.into_tensor_arg(),
-                self.d_out.clone().into_tensor_arg(),
-                self.log_sums.clone().into_tensor_arg(),
-                self.delta.clone().into_tensor_arg(),
-                attention.pairs::<M>(scores),
+                gradient.d_out.clone().into_tensor_arg(),
+                gradient.log_sums.clone().into_tensor_arg(),
+                gradient.delta.clone().into_tensor_arg(),
+                attention.pairs::<_, M>(&gradient.scores),
                 d_key.clone().into_tensor_arg(),
                 d_value.clone().into_tensor_arg(),
                 d_p2c.clone().map(CubeTensor::into_tensor_arg).into(),
                 attention.scattered,
-                geometry,
-                [dtype.into(), sum_dtype.into()],
+                attention.geometry(tile),
+                [states, of_tile, sum_dtype.into()],
             );
         }
         let d_p2c = d_p2c.map(|it| cast(it, dtype));

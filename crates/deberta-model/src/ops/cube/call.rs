@@ -10,10 +10,11 @@ use burn_cubecl::ops::{permute, reshape};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
+use super::matrices::Matrices;
 use super::pairs::{Geometry, PairsLaunch};
 use super::tables;
-use super::tiles::{Limits, Pass, Tile, VECTOR};
-use crate::ops::{AttentionCall, MaskCall};
+use super::tiles::{Layout, Limits, Pass, Tile, VECTOR};
+use crate::ops::{AttentionCall, MaskCall, Segment};
 
 /// Sizes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,23 @@ pub(super) struct Sizes {
     pub(super) k_len: usize,
 }
 
+impl Sizes {
+    /// Takes the sequences from `segments`; whether these are all rows.
+    fn read_segments(&mut self, segments: &[Segment]) -> bool {
+        let (mut q_rows, mut k_rows) = (0, 0);
+        (self.sequences, self.q_len, self.k_len) = (segments.len(), 0, 0);
+        for Segment { queries, keys } in segments {
+            q_rows += queries.len();
+            k_rows += keys.len();
+            self.q_len = self.q_len.max(queries.len());
+            self.k_len = self.k_len.max(keys.len());
+        }
+        [q_rows, k_rows] == [self.q_rows, self.k_rows]
+    }
+}
+
 /// What the kernels read besides states.
+#[derive(Clone)]
 pub(super) struct Attention<R: CubeRuntime> {
     pub(super) sizes: Sizes,
     /// Every row belongs to a sequence, so every row is written.
@@ -57,9 +74,9 @@ pub(super) struct Attention<R: CubeRuntime> {
 /// Scores of states against the position tables.
 #[derive(Clone)]
 pub(super) struct PositionScores<R: CubeRuntime> {
-    /// `[heads, q_rows, live]`, f32.
+    /// `[heads, q_rows, live]`
     c2p: Option<CubeTensor<R>>,
-    /// `[heads, k_rows, live]`, f32.
+    /// `[heads, k_rows, live]`
     p2c: Option<CubeTensor<R>>,
 }
 
@@ -94,19 +111,10 @@ impl<R: CubeRuntime> Attention<R> {
             q_len,
             k_len,
         };
-        let mut covered = true;
-        if let MaskCall::Segments(table) = &call.mask {
-            let segments = table.host();
-            let longest = |lengths: &dyn Fn(usize) -> usize| {
-                (0..segments.len()).map(lengths).max().unwrap_or(0)
-            };
-            sizes.sequences = segments.len();
-            sizes.q_len = longest(&|at| segments[at].queries.len());
-            sizes.k_len = longest(&|at| segments[at].keys.len());
-            let queries: usize = segments.iter().map(|it| it.queries.len()).sum();
-            let keys: usize = segments.iter().map(|it| it.keys.len()).sum();
-            covered = queries == sizes.q_rows && keys == sizes.k_rows;
-        }
+        let covered = match &call.mask {
+            MaskCall::Segments(table) => sizes.read_segments(table.host()),
+            _ => true,
+        };
         let state = |index: usize| into_contiguous(inputs[index].clone());
         Self {
             sizes,
@@ -136,6 +144,11 @@ impl<R: CubeRuntime> Attention<R> {
         }
     }
 
+    /// Whether probabilities are dropped.
+    pub(super) fn drops(&self) -> bool {
+        self.seed.is_some()
+    }
+
     pub(super) fn client(&self) -> &ComputeClient<R> {
         &self.states[0].client
     }
@@ -149,22 +162,42 @@ impl<R: CubeRuntime> Attention<R> {
         self.mask.as_ref().is_some_and(|mask| mask.elem_size() == 1)
     }
 
-    /// What a kernel is compiled for.
-    pub(super) fn geometry(&self, pass: Pass) -> Geometry {
+    /// The tiles that a pass can have, those of matrix units before others.
+    pub(super) fn tiles(&self, pass: Pass) -> impl Iterator<Item = (Layout, Tile)> {
+        let client = self.client();
+        let (matrices, limits) = (Matrices::of(client, self.dtype()), limits(client));
         let head_dim = self.sizes.head_dim;
-        let Some(tile) = Tile::choose(pass, head_dim, limits(self.client())) else {
-            unreachable!("`fuses` is false where no tile fits heads of {head_dim}");
-        };
+        let tile = move |layout: Layout| layout.tile(pass, head_dim, matrices, limits);
+        let with_tile = move |layout| Some((layout, tile(layout)?));
+        Layout::ALL.into_iter().filter_map(with_tile)
+    }
+
+    /// What a kernel is compiled for.
+    pub(super) fn geometry(&self, tile: Tile) -> Geometry {
         Geometry {
             tile,
-            head_vectors: head_dim / VECTOR,
+            head_vectors: self.sizes.head_dim / VECTOR,
             pairwise: self.pairwise,
             blind_padded_queries: !self.scattered,
         }
     }
 
+    /// The type of states, as memory has them and as the tile does.
+    pub(super) fn dtypes(&self, tile: Tile) -> [StorageType; 2] {
+        let dtype = self.dtype();
+        let of_tile = if tile.matrices.is_some() {
+            dtype
+        } else {
+            DType::F32
+        };
+        [dtype.into(), of_tile.into()]
+    }
+
     /// Everything about pairs, for the launch of a kernel.
-    pub(super) fn pairs<M: BoolElement>(&self, scores: &PositionScores<R>) -> PairsLaunch<M, R> {
+    pub(super) fn pairs<F: Float, M: BoolElement>(
+        &self,
+        scores: &PositionScores<R>,
+    ) -> PairsLaunch<F, M, R> {
         let Sizes {
             q_rows,
             k_rows,
@@ -212,11 +245,15 @@ impl<R: CubeRuntime> Attention<R> {
     }
 
     /// Products of states and live rows, whose number does not grow with the lengths beyond twice the
-    /// paper's *k*.
+    /// paper's *k*. In the states' type, like all that is kept of products.
     pub(super) fn position_scores(&self) -> PositionScores<R> {
         let scores = |table: &Option<CubeTensor<R>>, states: &CubeTensor<R>| {
             let table = permute(self.heads_first(table.clone()?), &[0, 2, 1]);
-            Some(product(self.heads_first(states.clone()), table, DType::F32))
+            Some(product(
+                self.heads_first(states.clone()),
+                table,
+                self.dtype(),
+            ))
         };
         PositionScores {
             c2p: scores(&self.pos_key, &self.states[0]),

@@ -3,21 +3,24 @@
 //! One cube computes a tile of queries of one head. It walks over the keys tile by tile and keeps, for
 //! each of its queries, the largest score so far, the sum of exponentials and the weighted values, so
 //! that scores exist only as a tile in shared memory.
+//!
+//! Exponentials are taken of the distance to a *reference*: the largest score so far or, where matrix
+//! units keep the weighted values, one that is not more than [`SLACK`] below it, since those have to pass
+//! through shared memory to be scaled to another reference. The result does not depend on it.
 
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
 use super::pairs::{BLIND, Geometry, LOWEST, Pairs, Sequence, probability};
-use super::products::{
-    add_weighted, clear, load_rows, multiply_rows, output_rows, output_vectors, store_rows,
-};
+use super::products::{load_rows, multiply_rows, score_tile, state_tile};
+use super::sums::{Sums, Weights};
 
 /// Scores of a tile against position queries, read so that neighbouring units meet neighbouring
 /// live rows: `scores[query, key]`.
 #[cube]
-pub(super) fn load_key_positions<M: Int>(
+pub(super) fn load_key_positions<F: Float, M: Int>(
     scores: &mut SharedMemory<f32>,
-    pairs: &Pairs<M>,
+    pairs: &Pairs<F, M>,
     sequence: Sequence,
     first_query: usize,
     first_key: usize,
@@ -26,7 +29,7 @@ pub(super) fn load_key_positions<M: Int>(
     let tile = comptime!(geometry.tile);
     let total = comptime!(tile.rows * tile.cols);
     let units = comptime!(tile.units());
-    let stride = comptime!(tile.cols + 1);
+    let stride = comptime!(tile.score_stride());
     let mut index = UNIT_POS as usize;
     while index < total {
         let query = index % tile.rows;
@@ -41,21 +44,24 @@ pub(super) fn load_key_positions<M: Int>(
     }
 }
 
+/// How far scores may rise above their reference: exponentials stay below `e^5`, far from what f16 can hold.
+const SLACK: f32 = 5.0;
+
 #[cube(launch)]
-pub(super) fn forward_kernel<F: Float, M: Int, N: Size>(
+pub(super) fn forward_kernel<F: Float, S: Float, M: Int, N: Size>(
     query: &Tensor<Vector<F, N>>,
     key: &Tensor<Vector<F, N>>,
     value: &Tensor<Vector<F, N>>,
-    pairs: &Pairs<M>,
+    pairs: &Pairs<F, M>,
     out: &mut Tensor<Vector<F, N>>,
     log_sums: &mut Tensor<f32>,
     #[comptime] geometry: Geometry,
-    #[define(F)] _dtype: StorageType,
+    #[define(F, S)] _dtypes: [StorageType; 2],
 ) {
     let tile = comptime!(geometry.tile);
     let rows = comptime!(tile.rows / tile.row_units);
     let cols = comptime!(tile.cols / tile.col_units);
-    let stride = comptime!(tile.cols + 1);
+    let slack = comptime!(if tile.matrices.is_some() { SLACK } else { 0.0 });
     let sequence = pairs.sequence(pairs.q_len.div_ceil(tile.rows));
     let first_query = sequence.tile * tile.rows;
     if first_query >= sequence.q_len {
@@ -64,48 +70,32 @@ pub(super) fn forward_kernel<F: Float, M: Int, N: Size>(
     let row = UNIT_POS as usize / tile.col_units;
     let col = UNIT_POS as usize % tile.col_units;
 
-    let mut queries = SharedMemory::<Vector<f32, N>>::new(comptime!(tile.rows * geometry.stride()));
-    let mut states = SharedMemory::<Vector<f32, N>>::new(comptime!(tile.cols * geometry.stride()));
-    let mut scores = SharedMemory::<f32>::new(comptime!(tile.rows * stride));
+    let mut queries = state_tile::<S, N>(tile.rows, geometry);
+    let mut states = state_tile::<S, N>(tile.cols, geometry);
+    let mut scores = score_tile(geometry);
+    let mut weights = Weights::<S>::over(scores, geometry);
     let mut partial = SharedMemory::<f32>::new(comptime!(tile.rows * tile.col_units));
+    // Whether any row of the tile has a new reference.
+    let mut moved = SharedMemory::<u32>::new(1usize);
 
-    let sums = comptime!(output_rows(geometry, false) * output_vectors(geometry));
-    let mut weighted = Array::<Vector<f32, N>>::new(sums);
-    clear(&mut weighted, sums);
-    let mut maxima = Array::<f32>::new(rows);
+    let mut weighted = Sums::<N>::zero(false, geometry);
+    let mut references = Array::<f32>::new(rows);
     let mut exponentials = Array::<f32>::new(rows);
+    let mut factors = Array::<f32>::new(rows);
     let mut tile_scores = Array::<f32>::new(comptime!(rows * cols));
     #[unroll]
     for r in 0..rows {
-        maxima[r] = f32::new(LOWEST);
+        references[r] = f32::new(LOWEST);
         exponentials[r] = f32::new(0.0);
     }
 
-    load_rows(
-        &mut queries,
-        query,
-        sequence.q_start,
-        first_query,
-        sequence.q_len,
-        sequence.head,
-        pairs.heads,
-        tile.rows,
-        geometry,
-    );
+    let query_rows = pairs.queries(sequence, first_query);
+    load_rows(&mut queries, query, query_rows, tile.rows, geometry);
     let mut first_key = 0usize.runtime();
     while first_key < sequence.k_len {
         sync_cube();
-        load_rows(
-            &mut states,
-            key,
-            sequence.k_start,
-            first_key,
-            sequence.k_len,
-            sequence.head,
-            pairs.heads,
-            tile.cols,
-            geometry,
-        );
+        let key_rows = pairs.keys(sequence, first_key);
+        load_rows(&mut states, key, key_rows, tile.cols, geometry);
         load_key_positions(
             &mut scores,
             pairs,
@@ -114,9 +104,19 @@ pub(super) fn forward_kernel<F: Float, M: Int, N: Size>(
             first_key,
             geometry,
         );
+        moved[0] = 0u32;
         sync_cube();
 
-        multiply_rows(&mut tile_scores, &queries, &states, row, col, geometry);
+        multiply_rows(
+            &mut tile_scores,
+            &mut scores,
+            &queries,
+            &states,
+            row,
+            col,
+            true,
+            geometry,
+        );
         #[unroll]
         for r in 0..rows {
             let y = row + comptime!(r * tile.row_units);
@@ -125,7 +125,7 @@ pub(super) fn forward_kernel<F: Float, M: Int, N: Size>(
             for c in 0..cols {
                 let x = col + comptime!(c * tile.col_units);
                 let at = comptime!(r * cols + c);
-                let products = tile_scores[at] + scores[y * stride + x];
+                let products = tile_scores[at];
                 let score =
                     pairs.score(sequence, first_query + y, first_key + x, products, geometry);
                 tile_scores[at] = score;
@@ -135,46 +135,40 @@ pub(super) fn forward_kernel<F: Float, M: Int, N: Size>(
         }
         sync_cube();
 
-        load_rows(
-            &mut states,
-            value,
-            sequence.k_start,
-            first_key,
-            sequence.k_len,
-            sequence.head,
-            pairs.heads,
-            tile.cols,
-            geometry,
-        );
+        load_rows(&mut states, value, key_rows, tile.cols, geometry);
         #[unroll]
         for r in 0..rows {
             let y = row + comptime!(r * tile.row_units);
-            let mut largest = maxima[r];
+            let mut largest = references[r];
             for unit in 0..tile.col_units {
                 largest = largest.max(partial[y * tile.col_units + unit]);
             }
-            let shrink = (maxima[r] - largest).exp();
-            maxima[r] = largest;
+            factors[r] = f32::new(1.0);
+            if largest > references[r] + slack {
+                // A row that has seen no key yet has nothing to scale.
+                if references[r] > f32::new(LOWEST) {
+                    factors[r] = (references[r] - largest).exp();
+                    moved[0] = 1u32;
+                }
+                references[r] = largest;
+            }
             let pattern = pairs.row_pattern(pairs.score_row(sequence, first_query + y));
-            let mut sum = exponentials[r] * shrink;
+            let mut sum = exponentials[r] * factors[r];
             #[unroll]
             for c in 0..cols {
                 let x = col + comptime!(c * tile.col_units);
-                let prob = probability(tile_scores[comptime!(r * cols + c)], largest);
+                let prob = probability(tile_scores[comptime!(r * cols + c)], references[r]);
                 sum += prob;
                 let factor = pairs.dropout_factor(pattern, first_key + x);
-                scores[y * stride + x] = prob * factor;
+                weights.set(y, x, prob * factor, geometry);
             }
             exponentials[r] = sum;
-            let vectors = comptime!(output_vectors(geometry));
-            #[unroll]
-            for c in 0..vectors {
-                let at = comptime!(r * vectors + c);
-                weighted[at] *= Vector::new(shrink);
-            }
         }
         sync_cube();
-        add_weighted(&mut weighted, &scores, &states, row, col, false, geometry);
+        if moved[0] != 0u32 {
+            weighted.scale(&factors, &mut scores, row, col, geometry);
+        }
+        weighted.add(&weights, &states, row, col, false, geometry);
         first_key += tile.cols;
     }
 
@@ -186,7 +180,6 @@ pub(super) fn forward_kernel<F: Float, M: Int, N: Size>(
         partial[y * tile.col_units + col] = exponentials[r];
     }
     sync_cube();
-    let mut factors = Array::<f32>::new(rows);
     #[unroll]
     for r in 0..rows {
         let y = row + comptime!(r * tile.row_units);
@@ -198,21 +191,17 @@ pub(super) fn forward_kernel<F: Float, M: Int, N: Size>(
         factors[r] = f32::new(0.0);
         if sum != f32::new(0.0) {
             factors[r] = f32::new(1.0) / sum;
-            log_sum = maxima[r] + sum.ln();
+            log_sum = references[r] + sum.ln();
         }
         if col == 0 && first_query + y < sequence.q_len {
             log_sums[pairs.score_row(sequence, first_query + y)] = log_sum;
         }
     }
-    store_rows(
+    weighted.store::<F>(
         out,
-        &weighted,
+        query_rows,
         &factors,
-        sequence.q_start,
-        first_query,
-        sequence.q_len,
-        sequence.head,
-        pairs.heads,
+        &mut scores,
         row,
         col,
         false,

@@ -11,18 +11,33 @@
 //! row, from which two kernels of the backward pass compute the probabilities again.
 //!
 //! Numbers are read and written in the type of the states; everything is added up in f32.
+#![allow(
+    clippy::too_many_arguments,
+    clippy::too_many_lines,
+    reason = "a kernel's tensors are its arguments, and its registers live in one function"
+)]
+#![allow(
+    clippy::collapsible_if,
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "`&&` evaluates both sides on a device; what is not a number is not below anything"
+)]
 
 mod backward;
 mod call;
 mod forward;
 pub(super) mod fusion;
 mod key_gradients;
+mod matrices;
 mod pairs;
 mod position_gradients;
 mod products;
 mod query_gradients;
+mod sums;
 mod tables;
+#[cfg(all(test, feature = "test-wgpu"))]
+mod tests;
 mod tiles;
+mod tune;
 
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Shape, TensorMetadata};
@@ -33,7 +48,8 @@ use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElemen
 
 pub(super) use self::backward::backward;
 use self::call::{Attention, PositionScores, Sizes, limits};
-use self::tiles::{Pass, Tile, VECTOR};
+use self::tiles::{Layout, Pass, Tile, VECTOR};
+use self::tune::{Launch, tuned};
 use super::{AttentionCall, Fused};
 
 /// Tensors of the backward pass with most of them, and one more for sizes.
@@ -51,7 +67,10 @@ pub(super) fn supports<R: CubeRuntime>(
     }
     let client = R::client(device);
     let limits = limits(&client);
-    let fits = |pass| Tile::choose(pass, head_dim, limits).is_some();
+    let fits = |pass| {
+        let tile = |layout: Layout| layout.tile(pass, head_dim, None, limits);
+        Layout::ALL.into_iter().any(|layout| tile(layout).is_some())
+    };
     client.properties().hardware.max_bindings >= BINDINGS
         && [Pass::Forward, Pass::QueryGradients, Pass::KeyGradients]
             .into_iter()
@@ -71,50 +90,78 @@ where
 {
     let attention = Attention::read(call, inputs);
     let scores = attention.position_scores();
-    let (output, log_sums) = if attention.mask_is_bytes() {
-        launch_forward::<R, u8>(&attention, &scores, inputs[0].shape())
-    } else {
-        launch_forward::<R, u32>(&attention, &scores, inputs[0].shape())
-    };
+    let (output, log_sums) = tuned(Forward {
+        attention,
+        scores,
+        shape: inputs[0].shape(),
+    });
     Fused {
         output,
         statistics: Some(log_sums),
     }
 }
 
-fn launch_forward<R: CubeRuntime, M: BoolElement>(
-    attention: &Attention<R>,
-    scores: &PositionScores<R>,
+/// A launch of the forward kernel.
+#[derive(Clone)]
+struct Forward<R: CubeRuntime> {
+    attention: Attention<R>,
+    scores: PositionScores<R>,
     shape: Shape,
-) -> (CubeTensor<R>, CubeTensor<R>) {
-    let geometry = attention.geometry(Pass::Forward);
-    let Sizes {
-        heads,
-        q_rows,
-        q_len,
-        ..
-    } = attention.sizes;
-    let out = attention.rows(shape, attention.dtype());
-    let log_sums = attention.unwritten(Shape::new([heads, q_rows]), DType::F32);
-    let [query, key, value] = attention.states.clone();
-    let Some(count) = cubes(attention, q_len.div_ceil(geometry.tile.rows)) else {
-        return (out, log_sums);
-    };
-    forward::forward_kernel::launch::<M, R>(
-        attention.client(),
-        count,
-        CubeDim::new_1d(geometry.tile.units() as u32),
-        VECTOR,
-        query.into_tensor_arg(),
-        key.into_tensor_arg(),
-        value.into_tensor_arg(),
-        attention.pairs::<M>(scores),
-        out.clone().into_tensor_arg(),
-        log_sums.clone().into_tensor_arg(),
-        geometry,
-        attention.dtype().into(),
-    );
-    (out, log_sums)
+}
+
+impl<R: CubeRuntime> Launch<R> for Forward<R> {
+    const PASS: Pass = Pass::Forward;
+
+    /// Output and logarithms of sums.
+    type Output = (CubeTensor<R>, CubeTensor<R>);
+
+    fn attention(&self) -> &Attention<R> {
+        &self.attention
+    }
+
+    fn run(self, tile: Tile) -> Self::Output {
+        if self.attention.mask_is_bytes() {
+            self.launch::<u8>(tile)
+        } else {
+            self.launch::<u32>(tile)
+        }
+    }
+}
+
+impl<R: CubeRuntime> Forward<R> {
+    fn launch<M: BoolElement>(self, tile: Tile) -> (CubeTensor<R>, CubeTensor<R>) {
+        let Self {
+            attention,
+            scores,
+            shape,
+        } = self;
+        let Sizes {
+            heads,
+            q_rows,
+            q_len,
+            ..
+        } = attention.sizes;
+        let out = attention.rows(shape, attention.dtype());
+        let log_sums = attention.unwritten(Shape::new([heads, q_rows]), DType::F32);
+        let [query, key, value] = attention.states.clone();
+        if let Some(count) = cubes(&attention, q_len.div_ceil(tile.rows)) {
+            forward::forward_kernel::launch::<M, R>(
+                attention.client(),
+                count,
+                CubeDim::new_1d(tile.units() as u32),
+                VECTOR,
+                query.into_tensor_arg(),
+                key.into_tensor_arg(),
+                value.into_tensor_arg(),
+                attention.pairs::<_, M>(&scores),
+                out.clone().into_tensor_arg(),
+                log_sums.clone().into_tensor_arg(),
+                attention.geometry(tile),
+                attention.dtypes(tile),
+            );
+        }
+        (out, log_sums)
+    }
 }
 
 /// A cube for each tile of each head of each sequence, along as many axes as the device needs for so

@@ -3,7 +3,8 @@
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
-use super::tiles::Tile;
+use super::matrices::Matrices;
+use super::tiles::{Tile, VECTOR};
 
 /// Stands for minus infinity, which WGSL cannot write down.
 pub(super) const LOWEST: f32 = -1e30;
@@ -30,21 +31,56 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
+    pub(super) fn head_dim(self) -> usize {
+        self.head_vectors * VECTOR
+    }
+
+    /// How matrix units multiply, in code that is only for those.
+    pub(super) fn matrices(self) -> Matrices {
+        match self.tile.matrices {
+            Some(matrices) => matrices,
+            None => unreachable!("sums are vectors without matrix units"),
+        }
+    }
+
+    /// Vectors from one row of a head in shared memory to the next.
     pub(super) fn stride(self) -> usize {
-        self.head_vectors + 1
+        self.tile.state_stride(self.head_dim()) / VECTOR
+    }
+}
+
+/// Rows of one head of a sequence, from the first row of a tile on, in states `[rows, heads * head_dim]`.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct HeadRows {
+    first: usize,
+    /// How many there are.
+    count: usize,
+    head: usize,
+    heads: usize,
+}
+
+#[cube]
+impl HeadRows {
+    pub(super) fn has(&self, row: usize) -> bool {
+        row < self.count
+    }
+
+    /// Place of a row among those of all heads.
+    pub(super) fn at(&self, row: usize) -> usize {
+        (self.first + row) * self.heads + self.head
     }
 }
 
 /// Everything about pairs that is not a product of states. Tables that a call does not have take no
 /// binding.
 #[derive(CubeType, CubeLaunch)]
-pub(super) struct Pairs<M: Int> {
+pub(super) struct Pairs<F: Float, M: Int> {
     /// Live row of each distance, then for each live row the first distance of it.
     slots: ComptimeOption<Tensor<i32>>,
     /// Queries against position keys, `[heads, q_rows, live]`.
-    c2p: ComptimeOption<Tensor<f32>>,
+    c2p: ComptimeOption<Tensor<F>>,
     /// Keys against position queries, `[heads, k_rows, live]`.
-    p2c: ComptimeOption<Tensor<f32>>,
+    p2c: ComptimeOption<Tensor<F>>,
     /// First query, number of queries, first key and number of keys of each sequence.
     segments: ComptimeOption<Tensor<i32>>,
     /// Positions of the queries, `[q_rows]`.
@@ -88,7 +124,7 @@ pub(super) struct RowPattern {
 }
 
 #[cube]
-impl<M: Int> Pairs<M> {
+impl<F: Float, M: Int> Pairs<F, M> {
     /// The sequence, head and tile of this cube, if each head of a sequence has so many tiles.
     ///
     /// Cubes are counted in one row, since a device may allow no more than 65,535 along an axis of a
@@ -124,6 +160,26 @@ impl<M: Int> Pairs<M> {
             sequence.k_len = 0usize.runtime();
         }
         sequence
+    }
+
+    /// Rows of the queries of a tile.
+    pub(super) fn queries(&self, sequence: Sequence, first: usize) -> HeadRows {
+        HeadRows {
+            first: sequence.q_start + first,
+            count: sequence.q_len - first,
+            head: sequence.head,
+            heads: self.heads,
+        }
+    }
+
+    /// Rows of the keys of a tile.
+    pub(super) fn keys(&self, sequence: Sequence, first: usize) -> HeadRows {
+        HeadRows {
+            first: sequence.k_start + first,
+            count: sequence.k_len - first,
+            head: sequence.head,
+            heads: self.heads,
+        }
     }
 
     /// Row among those of all heads of a query.
@@ -177,7 +233,8 @@ impl<M: Int> Pairs<M> {
         #[comptime]
         match &self.p2c {
             ComptimeOption::Some(p2c) => {
-                p2c[self.key_row(sequence, key) * self.live + self.slot(position, key)]
+                let at = self.key_row(sequence, key) * self.live + self.slot(position, key);
+                f32::cast_from(p2c[at])
             }
             ComptimeOption::None => f32::new(0.0),
         }
@@ -194,7 +251,8 @@ impl<M: Int> Pairs<M> {
         #[comptime]
         match &self.c2p {
             ComptimeOption::Some(c2p) => {
-                c2p[self.score_row(sequence, query) * self.live + self.slot(position, key)]
+                let at = self.score_row(sequence, query) * self.live + self.slot(position, key);
+                f32::cast_from(c2p[at])
             }
             ComptimeOption::None => f32::new(0.0),
         }

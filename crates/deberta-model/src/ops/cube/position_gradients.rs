@@ -20,6 +20,8 @@ pub(super) struct SlotSums {
     line: usize,
     /// Which of the units that share it.
     lane: usize,
+    /// What scores were multiplied by, which the gradients of a tile do not have yet.
+    scale: f32,
     slot: RuntimeCell<u32>,
     sum: RuntimeCell<f32>,
 }
@@ -27,11 +29,12 @@ pub(super) struct SlotSums {
 #[cube]
 impl SlotSums {
     /// Nothing, for one of `units` that share `lines` rows or columns evenly.
-    pub(super) fn new(#[comptime] units: usize, #[comptime] lines: usize) -> SlotSums {
+    pub(super) fn new(scale: f32, #[comptime] units: usize, #[comptime] lines: usize) -> SlotSums {
         let lanes = comptime!(units / lines);
         SlotSums {
             line: UNIT_POS as usize / lanes,
             lane: UNIT_POS as usize % lanes,
+            scale,
             slot: RuntimeCell::<u32>::new(NONE),
             sum: RuntimeCell::<f32>::new(f32::new(0.0)),
         }
@@ -53,17 +56,17 @@ impl SlotSums {
     fn write<S: Float>(&self, gradients: &mut Tensor<S>, base: usize) {
         let slot = self.slot.read();
         if slot != NONE {
-            gradients[base + slot as usize] = S::cast_from(self.sum.read());
+            gradients[base + slot as usize] = S::cast_from(self.scale * self.sum.read());
         }
     }
 
     /// Adds a tile of gradients to those of its queries against position keys. The tiles of a query
     /// come with rising keys.
-    pub(super) fn add_keys<S: Float, M: Int>(
+    pub(super) fn add_keys<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
         scores: &SharedMemory<f32>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
         first_key: usize,
@@ -71,7 +74,7 @@ impl SlotSums {
     ) {
         let tile = comptime!(geometry.tile);
         let lanes = comptime!(tile.units() / tile.rows);
-        let stride = comptime!(tile.cols + 1);
+        let stride = comptime!(tile.score_stride());
         let query = first_query + self.line;
         if query < sequence.q_len {
             let base = pairs.score_row(sequence, query) * pairs.live;
@@ -117,11 +120,11 @@ impl SlotSums {
 
     /// Adds a tile of gradients to those of its keys against position queries, for queries at
     /// consecutive positions. The tiles of a key come with rising queries.
-    pub(super) fn add_queries<S: Float, M: Int>(
+    pub(super) fn add_queries<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
         scores: &SharedMemory<f32>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
         first_key: usize,
@@ -129,7 +132,7 @@ impl SlotSums {
     ) {
         let tile = comptime!(geometry.tile);
         let lanes = comptime!(tile.units() / tile.cols);
-        let stride = comptime!(tile.cols + 1);
+        let stride = comptime!(tile.score_stride());
         let key = first_key + self.line;
         if key < sequence.k_len {
             let base = pairs.key_row(sequence, key) * pairs.live;
@@ -163,11 +166,11 @@ impl SlotSums {
 
     /// As [`Self::add_queries`] for queries anywhere: rows of the table come in no order, so each
     /// gradient is added to memory, always by the same unit.
-    pub(super) fn add_scattered<S: Float, M: Int>(
+    pub(super) fn add_scattered<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
         scores: &SharedMemory<f32>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
         first_key: usize,
@@ -175,7 +178,7 @@ impl SlotSums {
     ) {
         let tile = comptime!(geometry.tile);
         let lanes = comptime!(tile.units() / tile.cols);
-        let stride = comptime!(tile.cols + 1);
+        let stride = comptime!(tile.score_stride());
         let key = first_key + self.line;
         if key < sequence.k_len {
             let base = pairs.key_row(sequence, key) * pairs.live;
@@ -187,17 +190,17 @@ impl SlotSums {
                 let slot = pairs.slot(pairs.position(sequence, query), key);
                 if slot % lanes == self.lane {
                     let gradient = scores[(query - first_query) * stride + self.line];
-                    gradients[base + slot] += S::cast_from(gradient);
+                    gradients[base + slot] += S::cast_from(self.scale * gradient);
                 }
             }
         }
     }
 
     /// Writes what is still open of a query.
-    pub(super) fn finish_query<S: Float, M: Int>(
+    pub(super) fn finish_query<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_query: usize,
     ) {
@@ -208,10 +211,10 @@ impl SlotSums {
     }
 
     /// Writes what is still open of a key.
-    pub(super) fn finish_key<S: Float, M: Int>(
+    pub(super) fn finish_key<S: Float, F: Float, M: Int>(
         &self,
         gradients: &mut Tensor<S>,
-        pairs: &Pairs<M>,
+        pairs: &Pairs<F, M>,
         sequence: Sequence,
         first_key: usize,
     ) {

@@ -1,22 +1,36 @@
-//! Tiles of states in shared memory, and products of them in registers.
+//! Tiles of states in shared memory, and products of them: by units, whose sums are in registers, or by
+//! matrix units.
 
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
-use super::pairs::Geometry;
+use super::matrices::multiply_heads;
+use super::pairs::{Geometry, HeadRows};
+use super::tiles::ALIGN;
 
-/// Copies a head of `tile_rows` rows from `first` on into shared memory; rows from `end` on are zero.
-///
-/// `states` is `[rows, heads * head_dim]`, of which the sequence starts at `start`.
+/// Room for a head of so many rows, with which matrix units can begin.
 #[cube]
-pub(super) fn load_rows<F: Float, N: Size>(
-    shared: &mut SharedMemory<Vector<f32, N>>,
+pub(super) fn state_tile<S: Float, N: Size>(
+    #[comptime] rows: usize,
+    #[comptime] geometry: Geometry,
+) -> SharedMemory<Vector<S, N>> {
+    SharedMemory::<Vector<S, N>>::new_aligned(comptime!(rows * geometry.stride()), ALIGN)
+}
+
+/// Room for the scores of a tile.
+#[cube]
+pub(super) fn score_tile(#[comptime] geometry: Geometry) -> SharedMemory<f32> {
+    SharedMemory::<f32>::new_aligned(comptime!(geometry.tile.scores()), ALIGN)
+}
+
+/// Copies a head of `tile_rows` rows into shared memory; those after the last are zero.
+///
+/// `states` is `[rows, heads * head_dim]`.
+#[cube]
+pub(super) fn load_rows<F: Float, S: Float, N: Size>(
+    shared: &mut SharedMemory<Vector<S, N>>,
     states: &Tensor<Vector<F, N>>,
-    start: usize,
-    first: usize,
-    end: usize,
-    head: usize,
-    heads: usize,
+    rows: HeadRows,
     #[comptime] tile_rows: usize,
     #[comptime] geometry: Geometry,
 ) {
@@ -28,22 +42,61 @@ pub(super) fn load_rows<F: Float, N: Size>(
     while index < total {
         let row = index / vectors;
         let vector = index % vectors;
-        let mut value = Vector::<f32, N>::new(f32::new(0.0));
-        if first + row < end {
-            let at = ((start + first + row) * heads + head) * vectors + vector;
-            value = Vector::cast_from(states[at]);
+        let mut value = Vector::<S, N>::new(S::new(0.0));
+        if rows.has(row) {
+            value = Vector::cast_from(states[rows.at(row) * vectors + vector]);
         }
         shared[row * stride + vector] = value;
         index += units;
     }
 }
 
-/// `out[r, c] = left[row + r * row_units] · right[col + c * col_units]`.
+/// `out[r, c] = left[row + r * row_units] · right[col + c * col_units]`, and what `scores` has there if
+/// `added`. The tile of scores is not read anew, and may be written.
 #[cube]
-pub(super) fn multiply_rows<N: Size>(
+pub(super) fn multiply_rows<S: Float, N: Size>(
     out: &mut Array<f32>,
-    left: &SharedMemory<Vector<f32, N>>,
-    right: &SharedMemory<Vector<f32, N>>,
+    scores: &mut SharedMemory<f32>,
+    left: &SharedMemory<Vector<S, N>>,
+    right: &SharedMemory<Vector<S, N>>,
+    row: usize,
+    col: usize,
+    #[comptime] added: bool,
+    #[comptime] geometry: Geometry,
+) {
+    let tile = comptime!(geometry.tile);
+    let rows = comptime!(tile.rows / tile.row_units);
+    let cols = comptime!(tile.cols / tile.col_units);
+    let stride = comptime!(tile.score_stride());
+    match comptime!(tile.matrices) {
+        Some(matrices) => {
+            multiply_heads(scores, left, right, added, comptime!(matrices), geometry);
+            sync_cube();
+        }
+        None => multiply_by_units(out, left, right, row, col, geometry),
+    }
+    #[unroll]
+    for r in 0..rows {
+        #[unroll]
+        for c in 0..cols {
+            let y = row + comptime!(r * tile.row_units);
+            let x = col + comptime!(c * tile.col_units);
+            let at = comptime!(r * cols + c);
+            if comptime!(tile.matrices.is_some()) {
+                out[at] = scores[y * stride + x];
+            } else if comptime!(added) {
+                out[at] += scores[y * stride + x];
+            }
+        }
+    }
+}
+
+/// As [`multiply_rows`], of whole vectors in registers.
+#[cube]
+fn multiply_by_units<S: Float, N: Size>(
+    out: &mut Array<f32>,
+    left: &SharedMemory<Vector<S, N>>,
+    right: &SharedMemory<Vector<S, N>>,
     row: usize,
     col: usize,
     #[comptime] geometry: Geometry,
@@ -61,11 +114,13 @@ pub(super) fn multiply_rows<N: Size>(
         let mut lefts = Array::<Vector<f32, N>>::new(rows);
         #[unroll]
         for r in 0..rows {
-            lefts[r] = left[(row + comptime!(r * tile.row_units)) * stride + vector];
+            let y = row + comptime!(r * tile.row_units);
+            lefts[r] = Vector::cast_from(left[y * stride + vector]);
         }
         #[unroll]
         for c in 0..cols {
-            let value = right[(col + comptime!(c * tile.col_units)) * stride + vector];
+            let x = col + comptime!(c * tile.col_units);
+            let value = Vector::<f32, N>::cast_from(right[x * stride + vector]);
             #[unroll]
             for r in 0..rows {
                 let at = comptime!(r * cols + c);
@@ -82,108 +137,5 @@ pub(super) fn multiply_rows<N: Size>(
             total += sum[lane];
         }
         out[at] = total;
-    }
-}
-
-/// `out[r, c] += Σ_x weights[row + r * row_units, x] states[x, col + c * col_units]` over the columns
-/// of a score tile, or over its rows if `transposed`.
-///
-/// The columns of `out` are vectors of a head.
-#[cube]
-pub(super) fn add_weighted<N: Size>(
-    out: &mut Array<Vector<f32, N>>,
-    weights: &SharedMemory<f32>,
-    states: &SharedMemory<Vector<f32, N>>,
-    row: usize,
-    col: usize,
-    #[comptime] transposed: bool,
-    #[comptime] geometry: Geometry,
-) {
-    let tile = comptime!(geometry.tile);
-    let stride = comptime!(geometry.stride());
-    let weight_stride = comptime!(tile.cols + 1);
-    let rows = comptime!(output_rows(geometry, transposed));
-    let cols = comptime!(output_vectors(geometry));
-    let terms = comptime!(if transposed { tile.rows } else { tile.cols });
-    for x in 0..terms {
-        let mut factors = Array::<f32>::new(rows);
-        #[unroll]
-        for r in 0..rows {
-            let y = row + comptime!(r * tile.row_units);
-            factors[r] = if comptime!(transposed) {
-                weights[x * weight_stride + y]
-            } else {
-                weights[y * weight_stride + x]
-            };
-        }
-        #[unroll]
-        for c in 0..cols {
-            let vector = col + comptime!(c * tile.col_units);
-            if vector < geometry.head_vectors {
-                let value = states[x * stride + vector];
-                #[unroll]
-                for r in 0..rows {
-                    let at = comptime!(r * cols + c);
-                    out[at] += value * Vector::new(factors[r]);
-                }
-            }
-        }
-    }
-}
-
-/// Rows of [`add_weighted`]'s output that a unit sums.
-pub(super) fn output_rows(geometry: Geometry, transposed: bool) -> usize {
-    let tile = geometry.tile;
-    let rows = if transposed { tile.cols } else { tile.rows };
-    rows / tile.row_units
-}
-
-/// Vectors in each of them.
-pub(super) fn output_vectors(geometry: Geometry) -> usize {
-    geometry.head_vectors.div_ceil(geometry.tile.col_units)
-}
-
-/// Sums of nothing.
-#[cube]
-pub(super) fn clear<N: Size>(sums: &mut Array<Vector<f32, N>>, #[comptime] count: usize) {
-    #[unroll]
-    for at in 0..count {
-        sums[at] = Vector::new(f32::new(0.0));
-    }
-}
-
-/// Writes `factors[r] * sums[r, c]` to the rows before `end` of `states`.
-#[cube]
-pub(super) fn store_rows<F: Float, N: Size>(
-    states: &mut Tensor<Vector<F, N>>,
-    sums: &Array<Vector<f32, N>>,
-    factors: &Array<f32>,
-    start: usize,
-    first: usize,
-    end: usize,
-    head: usize,
-    heads: usize,
-    row: usize,
-    col: usize,
-    #[comptime] transposed: bool,
-    #[comptime] geometry: Geometry,
-) {
-    let tile = comptime!(geometry.tile);
-    let rows = comptime!(output_rows(geometry, transposed));
-    let cols = comptime!(output_vectors(geometry));
-    #[unroll]
-    for r in 0..rows {
-        let y = first + row + comptime!(r * tile.row_units);
-        if y < end {
-            #[unroll]
-            for c in 0..cols {
-                let vector = col + comptime!(c * tile.col_units);
-                if vector < geometry.head_vectors {
-                    let at = ((start + y) * heads + head) * geometry.head_vectors + vector;
-                    let value = sums[comptime!(r * cols + c)] * Vector::new(factors[r]);
-                    states[at] = Vector::cast_from(value);
-                }
-            }
-        }
     }
 }
