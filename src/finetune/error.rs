@@ -8,6 +8,7 @@ use deberta_model::ConfigError;
 use deberta_model::checkpoint::CheckpointError;
 use deberta_train::run::TrainError;
 
+use crate::VocabularyMismatch;
 use crate::hub::HubError;
 
 /// A fine-tuning run, an evaluation or a prediction that could not go on.
@@ -57,18 +58,8 @@ pub enum FinetuneError {
         known: String,
     },
     /// The tokenizer has ids that the network has no row for.
-    #[error(
-        "{}: the tokenizer has {tokenizer} ids, but the network's word table has {network} rows",
-        dir.display()
-    )]
-    VocabularyMismatch {
-        /// The checkpoint folder.
-        dir: PathBuf,
-        /// Ids of the tokenizer.
-        tokenizer: usize,
-        /// Rows of the word table.
-        network: usize,
-    },
+    #[error(transparent)]
+    VocabularyMismatch(#[from] VocabularyMismatch),
     /// A checkpoint whose labels are not those of the task.
     #[error("{}: the labels of the model are {found}, expected {expected}", dir.display())]
     Labels {

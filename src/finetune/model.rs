@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AnswerConfig, FinetuneError, FinetuneJob, ModelSettings, Progress, TaskSettings, TextSettings,
 };
+use crate::VocabularyMismatch;
 use crate::hub::{self, HubOptions};
 
 /// File beside the weights that says what they were trained for.
@@ -71,13 +72,7 @@ impl Source {
         let tokenizer = Tokenizer::open(&dir)?;
         let file = HfConfig::of_folder(&dir)?;
         let config = file.to_config()?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            return Err(FinetuneError::VocabularyMismatch {
-                tokenizer: tokenizer.vocab_size(),
-                network: config.vocab_size,
-                dir,
-            });
-        }
+        VocabularyMismatch::check(&dir, &tokenizer, &config)?;
         Ok(Self {
             dir,
             tokenizer,

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::PipelineError;
 use super::windows::Characters;
+use crate::VocabularyMismatch;
 use crate::sequence_length::usual_length;
 
 /// What SentencePiece writes for a space.
@@ -193,13 +194,7 @@ pub(super) fn open_tokenizer(
     config: &DebertaConfig,
 ) -> Result<Tokenizer, PipelineError> {
     let tokenizer = Tokenizer::open(dir)?;
-    if tokenizer.vocab_size() > config.vocab_size {
-        return Err(PipelineError::VocabularyMismatch {
-            dir: dir.into(),
-            tokenizer: tokenizer.vocab_size(),
-            network: config.vocab_size,
-        });
-    }
+    VocabularyMismatch::check(dir, &tokenizer, config)?;
     Ok(tokenizer)
 }
 

@@ -52,6 +52,7 @@ use std::path::PathBuf;
 use deberta_data::tokenizer::TokenizerError;
 use deberta_model::checkpoint::CheckpointError;
 
+use crate::VocabularyMismatch;
 use crate::hub::HubError;
 
 pub use embedder::{Embedder, Pooling};
@@ -78,18 +79,8 @@ pub enum PipelineError {
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The tokenizer has ids that the network has no row for.
-    #[error(
-        "{}: the tokenizer has {tokenizer} ids, but the network's word table has {network} rows",
-        dir.display()
-    )]
-    VocabularyMismatch {
-        /// The checkpoint folder.
-        dir: PathBuf,
-        /// Ids of the tokenizer.
-        tokenizer: usize,
-        /// Rows of the word table.
-        network: usize,
-    },
+    #[error(transparent)]
+    VocabularyMismatch(#[from] VocabularyMismatch),
     /// A text without anything to fill in.
     #[error("text {index} has no {mask}: {text:?}")]
     NoMask {

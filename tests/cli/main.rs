@@ -1,6 +1,7 @@
 //! The program `deberta`, run as a user runs it.
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
+mod add_tokens;
 mod answers;
 mod attention;
 mod browser;

@@ -1,6 +1,7 @@
 //! From raw text to filled masks, as a user of the library would go.
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
+mod add_tokens;
 mod continued;
 mod replaced_tokens;
 

@@ -43,6 +43,14 @@ impl Backend {
     pub(crate) fn missing(&self) -> Option<String> {
         (self.missing)()
     }
+
+    /// Why its speed tells nothing here, `None` if it does.
+    pub(crate) fn not_worth_measuring(&self) -> Option<String> {
+        let software = cfg!(target_os = "linux") && !has_graphics_device();
+        (self.feature == "wgpu" && software).then(|| {
+            "there is no GPU but the CPU; `cargo xtask bench wgpu` measures it all the same".into()
+        })
+    }
 }
 
 fn missing_graphics() -> Option<String> {
@@ -73,6 +81,21 @@ fn vulkan_drivers() -> Vec<PathBuf> {
     .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
     .filter(|path| path.extension().is_some_and(|it| it == "json"))
     .collect()
+}
+
+/// Whether Linux has a device of a GPU: of the kernel's graphics, of NVIDIA, or of Windows around it.
+fn has_graphics_device() -> bool {
+    let render =
+        |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("render");
+    let mut devices = Path::new("/dev/dri")
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten();
+    devices.any(render)
+        || ["/dev/nvidia0", "/dev/dxg"]
+            .iter()
+            .any(|it| Path::new(it).exists())
 }
 
 fn missing_cuda() -> Option<String> {

@@ -7,6 +7,7 @@ use burn::tensor::{Bool, Int, Tensor, backend::Backend};
 use crate::config::{AbsolutePositions, DebertaConfig};
 use crate::model::{DebertaInput, Tokens};
 use crate::ops::{self, DebertaBackend};
+use crate::vocabulary::{VocabularyGrowth, VocabularyShrinks};
 use crate::weight_init::{WeightInit, layer_norm};
 
 /// Input embeddings.
@@ -59,6 +60,21 @@ impl<B: Backend> DebertaEmbeddings<B> {
     /// `None` if there is none.
     pub fn position_table(&self) -> Option<Tensor<B, 2>> {
         Some(self.position_embeddings.as_ref()?.weight.val())
+    }
+
+    /// The same embeddings with more rows of the word table, whose width and old rows stay.
+    ///
+    /// # Errors
+    ///
+    /// If the table has more rows than asked for.
+    pub fn grow_vocabulary(self, growth: &VocabularyGrowth) -> Result<Self, VocabularyShrinks> {
+        Ok(match growth.table(&self.word_embeddings.weight)? {
+            None => self,
+            Some(weight) => Self {
+                word_embeddings: Embedding { weight },
+                ..self
+            },
+        })
     }
 
     /// The same embeddings with these tables as new parameters.

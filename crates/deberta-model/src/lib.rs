@@ -37,6 +37,7 @@ pub mod precision;
 pub mod presets;
 pub mod recompute;
 pub mod relative_position;
+pub mod vocabulary;
 mod weight_init;
 
 pub use config::{ConfigError, DebertaConfig};

@@ -9,6 +9,7 @@ use crate::embeddings::DebertaEmbeddings;
 use crate::encoder::{DebertaEncoder, EncoderContext, Observation, Observe};
 use crate::ops::DebertaBackend;
 use crate::recompute::Tape;
+use crate::vocabulary::{VocabularyGrowth, VocabularyShrinks};
 use crate::weight_init::WeightInit;
 
 /// The DeBERTa encoder with its embeddings.
@@ -108,6 +109,17 @@ impl<B: Backend> DebertaModel<B> {
             embeddings: DebertaEmbeddings::new(config, weights, device),
             encoder: DebertaEncoder::new(config, weights, device),
         }
+    }
+
+    /// The same encoder with more rows of the word table; what it makes of old tokens stays, to the
+    /// bit. `vocab_size` of its configuration is then `growth.rows`.
+    ///
+    /// # Errors
+    ///
+    /// If the table has more rows than asked for.
+    pub fn grow_vocabulary(mut self, growth: &VocabularyGrowth) -> Result<Self, VocabularyShrinks> {
+        self.embeddings = self.embeddings.grow_vocabulary(growth)?;
+        Ok(self)
     }
 }
 

@@ -115,7 +115,13 @@ fn lazy<B: Backend, const D: usize>(
     )
 }
 
-fn normal_data<const D: usize>(shape: [usize; D], std: f64, seed: u64, stream: u64) -> TensorData {
+/// `N(0, std)` from one stream of a seed.
+pub(crate) fn normal_data<const D: usize>(
+    shape: [usize; D],
+    std: f64,
+    seed: u64,
+    stream: u64,
+) -> TensorData {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     let count = shape.iter().product();

@@ -1,6 +1,7 @@
 //! The command line of DeBERTa: `deberta COMMAND --help` says what each command takes.
 #![allow(clippy::print_stderr, reason = "prints errors and remarks")]
 
+mod add_tokens;
 mod attention;
 mod completions;
 mod compute_type;
@@ -57,6 +58,7 @@ enum Command {
     Predict(predict::Args),
     Inspect(inspect::Args),
     Convert(convert::Args),
+    AddTokens(add_tokens::Args),
     Init(init::Args),
     Tokenize(tokenize::Args),
     Forward(forward::Args),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => done(predict::run(&args)),
         Command::Inspect(args) => done(inspect::run(&args)),
         Command::Convert(args) => done(convert::run(&args)),
+        Command::AddTokens(args) => done(add_tokens::run(&args)),
         Command::Init(args) => done(init::run(&args)),
         Command::Tokenize(args) => done(tokenize::run(&args)),
         Command::Forward(args) => done(forward::run(&args)),

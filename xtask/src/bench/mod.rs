@@ -36,12 +36,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return peers::run(rest);
     }
     let mut parts = arguments.splitn(2, |it| it == "--");
-    let backends = select(parts.next().unwrap_or_default())?;
+    let names = parts.next().unwrap_or_default();
+    let backends = select(names)?;
     let criterion = parts.next().unwrap_or_default();
 
     let mut results = Vec::new();
     for backend in backends {
-        if let Some(reason) = backend.missing() {
+        let unasked = || names.is_empty().then(|| backend.not_worth_measuring())?;
+        if let Some(reason) = backend.missing().or_else(unasked) {
             println!("skipping {}: {reason}", backend.feature);
             continue;
         }
@@ -74,8 +76,9 @@ fn measure(backend: Backend, is_first: bool, criterion: &[String]) -> Result<Vec
         // Only this run's results are to be reported.
         fs::remove_dir_all(&home).with_context(|| format!("cannot empty {}", home.display()))?;
     }
-    let mut bench = shell::cargo(&["bench", "--package", "deberta", "--no-default-features"]);
-    bench.args(["--features", backend.feature]);
+    // Of the whole workspace: dependencies have the same features for every backend then.
+    let mut bench = shell::cargo(&["bench", "--workspace", "--no-default-features"]);
+    bench.args(["--features", &format!("deberta/{}", backend.feature)]);
     for name in BENCHES {
         if is_first || !HOST_BENCHES.contains(&name) {
             bench.args(["--bench", name]);

@@ -35,7 +35,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let work = shell::root().join("target/bench/peers");
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
 
-    let ours = build("Cargo.toml", &["--example", "peer_worker"], "peer_worker")?;
+    let ours = build(
+        "Cargo.toml",
+        &["--workspace", "--example", "peer_worker"],
+        "peer_worker",
+    )?;
     let candle = build("benches/peers/candle/Cargo.toml", &[], "candle-worker")?;
     let scripts = shell::root().join("benches/peers");
     let mut models = shell::program(&python);

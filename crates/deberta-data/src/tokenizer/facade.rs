@@ -286,6 +286,12 @@ impl Tokenizer {
         self.max_length = max_length;
     }
 
+    /// Names of the files with the vocabulary itself, as [`save`](Tokenize::save) writes them.
+    pub fn file_names(&self) -> Vec<&'static str> {
+        let parts = self.files.parts().into_iter();
+        parts.map(|(name, _)| name).collect()
+    }
+
     /// What happens to a text first.
     pub fn options(&self) -> TokenizerOptions {
         self.options

@@ -135,7 +135,8 @@ impl TokenizerFiles {
         }
     }
 
-    fn parts(&self) -> Vec<(&'static str, &[u8])> {
+    /// Names and bytes.
+    pub(super) fn parts(&self) -> Vec<(&'static str, &[u8])> {
         match self {
             Self::SentencePiece { model } => vec![(SPM_MODEL, model)],
             Self::Bpe { vocab, merges } => vec![(VOCAB_JSON, vocab), (MERGES_TXT, merges)],

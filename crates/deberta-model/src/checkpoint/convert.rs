@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::error::{CheckpointError, io_error};
 use super::floats::FloatType;
+use super::growth::grow;
 use super::load::Folder;
 use super::names::to_hub;
 use super::options::LoadOptions;
@@ -15,6 +16,7 @@ use super::save::set_architecture;
 use super::weights::{Head, Source};
 use crate::config::{DebertaConfig, Family};
 use crate::hf_config::RtdPart;
+use crate::vocabulary::VocabularyGrowth;
 
 /// Files of a tokenizer, which [`convert`] copies.
 pub const TOKENIZER_FILES: [&str; 9] = [
@@ -49,6 +51,11 @@ pub struct ConvertOptions {
     pub max_part_bytes: Option<u64>,
     /// Which network of a replaced-token-detection checkpoint; the discriminator by default.
     pub part: RtdPart,
+    /// Rows of the word table; `None`, the default, for those that are there. There can only be more:
+    /// see [`VocabularyGrowth`](crate::vocabulary::VocabularyGrowth) for what they hold.
+    pub vocab_size: Option<usize>,
+    /// Number that new rows of the word table follow from.
+    pub seed: u64,
 }
 
 impl ConvertOptions {
@@ -72,6 +79,18 @@ impl ConvertOptions {
     /// Spreads the weights over files of at most this many bytes of tensors.
     pub fn max_part_bytes(mut self, bytes: u64) -> Self {
         self.max_part_bytes = Some(bytes);
+        self
+    }
+
+    /// Gives the word table this many rows.
+    pub fn vocab_size(mut self, rows: usize) -> Self {
+        self.vocab_size = Some(rows);
+        self
+    }
+
+    /// Number that new rows of the word table follow from.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -101,20 +120,24 @@ pub struct ConvertReport {
 /// today, `config.json` of one network, tokenizer files beside it.
 ///
 /// Numbers are copied bit by bit unless another type is asked for. Tensors of heads that transformers
-/// does not know are kept. At most one tensor is in memory.
+/// does not know are kept. A few rows are in memory at a time.
 ///
 /// # Errors
 ///
 /// If a file is missing, malformed or not to be written, two tensors are the same parameter, an
-/// output matrix is not the word table, `target` is `source`, or a number is beyond the range of the
-/// type to write.
+/// output matrix is not the word table, `target` is `source`, a number is beyond the range of the
+/// type to write, or the word table would lose rows.
 pub fn convert(
     source: &Path,
     target: &Path,
     options: &ConvertOptions,
 ) -> Result<ConvertReport, CheckpointError> {
     let load = LoadOptions::new().part(options.part);
-    let folder = Folder::open(source, &load)?;
+    let mut folder = Folder::open(source, &load)?;
+    let growth = options
+        .vocab_size
+        .map(|rows| folder.growth(rows, options.seed));
+    let growth = growth.transpose()?;
     folder.weights.check_tied_copies()?;
     std::fs::create_dir_all(target).map_err(|error| io_error(target, error))?;
     refuse_same_folder(source, target)?;
@@ -124,7 +147,10 @@ pub fn convert(
         .into_iter()
         .partition(|(_, source)| source.tensor.float().is_ok());
     left_aside.extend(others.into_values().map(|it| it.tensor.name.clone()));
-    let tensors = outgoing(floats, &folder.config, options.dtype)?;
+    let tensors = outgoing(floats, &folder.config, options.dtype, growth)?;
+    if let Some(growth) = growth {
+        folder.file.vocab_size = growth.rows;
+    }
     let mut report = ConvertReport {
         files: Vec::new(),
         tensors: tensors.len(),
@@ -159,6 +185,7 @@ fn outgoing(
     sources: BTreeMap<String, Source>,
     config: &DebertaConfig,
     dtype: Option<FloatType>,
+    growth: Option<VocabularyGrowth>,
 ) -> Result<Vec<Outgoing<'static>>, CheckpointError> {
     let mut tensors = Vec::with_capacity(sources.len());
     for (name, source) in sources {
@@ -173,8 +200,11 @@ fn outgoing(
             name,
             shape,
             dtype: dtype.unwrap_or(source.tensor.float()?),
-            read: Box::new(move |to| source.bytes(to)),
+            read: Box::new(move |to, rows| source.rows(to, rows)),
         });
+    }
+    if let Some(growth) = growth {
+        tensors = grow(tensors, config, growth);
     }
     if config.family == Family::V1 {
         tensors = fuse_projections(tensors, config);

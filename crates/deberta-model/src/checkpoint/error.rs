@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::precision::UnsupportedFloat;
+use crate::vocabulary::VocabularyShrinks;
 
 /// A checkpoint that could not be read into a network, or written.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,14 @@ pub enum CheckpointError {
         name: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The word table would lose rows.
+    #[error("{}: {source}", path.display())]
+    Vocabulary {
+        /// The weights file.
+        path: PathBuf,
+        /// How many rows there are and were asked for.
+        source: VocabularyShrinks,
     },
     /// Two tensors claim to be the same parameter.
     #[error("{}: both {} are the parameter `{parameter}`", path.display(), tensors.join(" and "))]

@@ -112,7 +112,19 @@ impl StoredTensor {
         let bytes = &self.blob[self.range.clone()];
         match &self.strides {
             None => Cow::Borrowed(bytes),
-            Some(strides) => Cow::Owned(gather(bytes, &self.shape, strides)),
+            Some(strides) => {
+                let rows = 0..self.shape.first().copied().unwrap_or(1);
+                Cow::Owned(gather(bytes, &self.shape, strides, rows))
+            }
+        }
+    }
+
+    /// The entries at some places of the first axis, in row-major order. Places are within the shape.
+    pub(super) fn rows(&self, rows: Range<usize>, row_bytes: usize) -> Cow<'_, [u8]> {
+        let bytes = &self.blob[self.range.clone()];
+        match &self.strides {
+            None => Cow::Borrowed(&bytes[rows.start * row_bytes..rows.end * row_bytes]),
+            Some(strides) => Cow::Owned(gather(bytes, &self.shape, strides, rows)),
         }
     }
 
@@ -161,12 +173,16 @@ impl StoredTensor {
     }
 }
 
-/// Copies strided entries into row-major order.
-fn gather(bytes: &[u8], shape: &[usize], strides: &Strides) -> Vec<u8> {
+/// Copies strided entries at some places of the first axis into row-major order.
+fn gather(bytes: &[u8], shape: &[usize], strides: &Strides, rows: Range<usize>) -> Vec<u8> {
     let Strides { steps, size } = strides;
-    let count: usize = shape.iter().product();
+    let row_len: usize = shape.iter().skip(1).product();
+    let count = rows.len() * row_len;
     let mut out = Vec::with_capacity(count * size);
     let mut place = vec![0; shape.len()];
+    if let Some(first) = place.first_mut() {
+        *first = rows.start;
+    }
     for _ in 0..count {
         let entry: usize = place.iter().zip(steps).map(|(at, step)| at * step).sum();
         out.extend_from_slice(&bytes[entry * size..(entry + 1) * size]);
@@ -224,16 +240,20 @@ mod tests {
             steps: vec![1, 3],
             size: 1,
         };
-        assert_eq!(gather(&bytes, &[3, 2], &transposed), [0, 3, 1, 4, 2, 5]);
+        assert_eq!(
+            gather(&bytes, &[3, 2], &transposed, 0..3),
+            [0, 3, 1, 4, 2, 5]
+        );
+        assert_eq!(gather(&bytes, &[3, 2], &transposed, 1..3), [1, 4, 2, 5]);
         let pairs = Strides {
             steps: vec![2],
             size: 2,
         };
-        assert_eq!(gather(&bytes, &[2], &pairs), [0, 1, 4, 5]);
+        assert_eq!(gather(&bytes, &[2], &pairs, 0..2), [0, 1, 4, 5]);
         let scalar = Strides {
             steps: vec![],
             size: 2,
         };
-        assert_eq!(gather(&bytes, &[], &scalar), [0, 1]);
+        assert_eq!(gather(&bytes, &[], &scalar, 0..1), [0, 1]);
     }
 }

@@ -223,7 +223,7 @@ impl Folder {
         })
     }
 
-    fn config_error(&self, source: ConfigError) -> CheckpointError {
+    pub(super) fn config_error(&self, source: ConfigError) -> CheckpointError {
         CheckpointError::Config {
             path: self.config_path.clone(),
             source,

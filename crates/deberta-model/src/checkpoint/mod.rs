@@ -28,11 +28,14 @@ mod floats;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
+mod growth;
 mod load;
 mod names;
 mod numbers;
 mod options;
 mod outgoing;
+#[cfg(test)]
+mod outgoing_tests;
 mod pytorch;
 mod save;
 mod weights;

@@ -61,6 +61,9 @@ pub(super) const POSITION_TABLE: &str = "deberta.embeddings.position_embeddings.
 /// Input embeddings, and output matrix of the masked-language-model head.
 pub(super) const WORD_TABLE: &str = "deberta.embeddings.word_embeddings.weight";
 
+/// Output bias of the masked-language-model head, in our name.
+pub(super) const OUTPUT_BIAS: &str = "lm_head.bias";
+
 /// First parts of the names of all heads.
 pub(super) const HEADS: [&str; 6] = [
     "lm_predictions.",

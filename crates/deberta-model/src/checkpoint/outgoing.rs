@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Bytes;
@@ -83,8 +84,12 @@ impl From<CheckpointError> for WriteError {
     }
 }
 
-/// Reads the entries of a tensor in a type, in row-major order.
-pub(super) type ReadFn<'a> = Box<dyn Fn(FloatType) -> Result<Bytes, CheckpointError> + 'a>;
+/// Bytes of a tensor that are in memory at a time; a row of a table is never split.
+const PIECE_BYTES: usize = 8 << 20;
+
+/// Reads rows of a tensor (places along its first axis) in a type, in row-major order.
+pub(super) type ReadFn<'a> =
+    Box<dyn Fn(FloatType, Range<usize>) -> Result<Bytes, CheckpointError> + 'a>;
 
 /// A tensor that will be written.
 pub(super) struct Outgoing<'a> {
@@ -96,15 +101,43 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// All entries at once.
     pub(super) fn bytes(&self) -> Result<Bytes, CheckpointError> {
-        (self.read)(self.dtype)
+        (self.read)(self.dtype, 0..self.rows())
+    }
+
+    /// Writes all entries, a few rows at a time: word tables are half of a network.
+    pub(super) fn write(&self, out: &mut impl Write) -> Result<(), WriteError> {
+        self.write_pieces(out, PIECE_BYTES)
+    }
+
+    pub(super) fn write_pieces(
+        &self,
+        out: &mut impl Write,
+        piece_bytes: usize,
+    ) -> Result<(), WriteError> {
+        if self.len() == 0 {
+            return Ok(());
+        }
+        let row_bytes = self.len() / self.rows() * self.dtype.size();
+        let step = (piece_bytes / row_bytes).max(1);
+        for start in (0..self.rows()).step_by(step) {
+            let end = self.rows().min(start + step);
+            out.write_all(&(self.read)(self.dtype, start..end)?)?;
+        }
+        Ok(())
+    }
+
+    /// A single number is one row.
+    pub(super) fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
     }
 
     pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    fn byte_len(&self) -> u64 {
+    pub(super) fn byte_len(&self) -> u64 {
         (self.len() * self.dtype.size()) as u64
     }
 }
@@ -132,9 +165,12 @@ pub(super) fn fuse_projections<'a>(
             }
         }
     }
+    let shape = [config.all_head_size(), config.hidden_size];
     for (attention, parts) in fused {
         match parts {
-            [Some(query), Some(key), Some(value)] => {
+            [Some(query), Some(key), Some(value)]
+                if [&query, &key, &value].iter().all(|it| it.shape == shape) =>
+            {
                 rest.push(fuse(&attention, [query, key, value], config));
             }
             // An incomplete attention keeps its matrices, whose names say what is there.
@@ -145,24 +181,25 @@ pub(super) fn fuse_projections<'a>(
 }
 
 fn fuse<'a>(attention: &str, parts: [Outgoing<'a>; 3], config: &DebertaConfig) -> Outgoing<'a> {
-    let rows = config.attention_head_size * config.hidden_size;
+    let head_size = config.attention_head_size;
     let dtype = parts[0].dtype;
     Outgoing {
         name: format!("{attention}{FUSED_PROJECTION}"),
         shape: vec![3 * config.all_head_size(), config.hidden_size],
         dtype,
-        read: Box::new(move |to| {
-            let block = rows * to.size();
-            let mut all = Vec::new();
-            for (part, tensor) in parts.iter().enumerate() {
-                let bytes = (tensor.read)(to)?;
-                all.resize(3 * bytes.len(), 0);
-                for (head, source) in bytes.chunks_exact(block).enumerate() {
-                    let start = (3 * head + part) * block;
-                    all[start..start + block].copy_from_slice(source);
-                }
+        read: Box::new(move |to, rows| {
+            let mut fused = Vec::new();
+            let mut row = rows.start;
+            // The rows of one head in one of the matrices lie together.
+            while row < rows.end {
+                let (block, inside) = (row / head_size, row % head_size);
+                let (head, part) = (block / 3, block % 3);
+                let count = (head_size - inside).min(rows.end - row);
+                let first = head * head_size + inside;
+                fused.extend_from_slice(&(parts[part].read)(to, first..first + count)?);
+                row += count;
             }
-            Ok(Bytes::from_bytes_vec(all))
+            Ok(Bytes::from_bytes_vec(fused))
         }),
     }
 }
@@ -322,7 +359,7 @@ fn write_safetensors(out: &mut impl Write, tensors: &[Outgoing<'_>]) -> Result<(
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header.as_bytes())?;
     for tensor in tensors {
-        out.write_all(&tensor.bytes()?)?;
+        tensor.write(out)?;
     }
     Ok(())
 }

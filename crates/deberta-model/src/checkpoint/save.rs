@@ -253,13 +253,18 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
             name: name.clone(),
             shape,
             dtype: self.dtype.unwrap_or(own),
-            read: Box::new(move |to| {
+            read: Box::new(move |to, rows| {
                 let problem = |problem: String| CheckpointError::Tensor {
                     path: "the network".into(),
                     name: name.clone(),
                     problem,
                 };
-                let data = tensor.clone().try_into_data();
+                let axis = usize::from(transpose);
+                let part = match rows.len() == tensor.dims()[axis] {
+                    true => tensor.clone(),
+                    false => tensor.clone().slice_dim(axis, rows),
+                };
+                let data = part.try_into_data();
                 let data = data.map_err(|it| problem(format!("could not be read: {it:?}")))?;
                 let numbers = Numbers {
                     bytes: data.as_bytes(),

@@ -1,6 +1,7 @@
 //! The weights of a folder: what is there, and which parameter each tensor is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -234,6 +235,19 @@ impl Weights {
         found.map(|(_, tensor)| tensor.as_ref())
     }
 
+    /// The tensor of a parameter, by its name on the Hub.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there.
+    pub(super) fn parameter(&self, hub_name: &str) -> Result<&StoredTensor, CheckpointError> {
+        self.find(hub_name).ok_or_else(|| CheckpointError::Tensor {
+            path: self.path.clone(),
+            name: hub_name.into(),
+            problem: "is not there".into(),
+        })
+    }
+
     /// Checks that what should be a copy of the word table is one: the network has no other.
     ///
     /// # Errors
@@ -380,7 +394,7 @@ impl Source {
             (None, _) => self.tensor.numbers(&bytes)?.to_data(to, transpose),
             (Some(part), Some(shape)) => {
                 let dtype = self.tensor.float()?;
-                let rows = part.rows(&bytes, shape[1] * dtype.size());
+                let rows = part.rows(&bytes, shape[1] * dtype.size(), 0..shape[0]);
                 let numbers = Numbers {
                     bytes: &rows,
                     dtype,
@@ -400,21 +414,50 @@ impl Source {
         })
     }
 
-    pub(super) fn bytes(&self, to: FloatType) -> Result<Bytes, CheckpointError> {
-        Ok(self.data(to, false)?.bytes)
+    /// Some rows of the parameter: places along its first axis, within its [`shape`](Self::shape).
+    ///
+    /// # Errors
+    ///
+    /// As [`data`](Self::data).
+    pub(super) fn rows(&self, to: FloatType, rows: Range<usize>) -> Result<Bytes, CheckpointError> {
+        let dtype = self.tensor.float()?;
+        let shape = self.shape().unwrap_or_default();
+        let row_len: usize = shape.iter().skip(1).product();
+        let row_bytes = row_len * dtype.size();
+        let bytes = match self.part {
+            None => self.tensor.rows(rows.clone(), row_bytes),
+            Some(part) => part
+                .rows(&self.tensor.bytes(), row_bytes, rows.clone())
+                .into(),
+        };
+        let numbers = Numbers {
+            bytes: &bytes,
+            dtype,
+            shape: &[rows.len() * row_len],
+        };
+        let data = numbers.to_data(to, false);
+        let is_last = shape.first().is_none_or(|count| rows.end == *count);
+        if is_last {
+            self.tensor.release();
+        }
+        let overflow = || {
+            self.tensor
+                .error(format!("has numbers beyond the range of {to}"))
+        };
+        Ok(data.ok_or_else(overflow)?.bytes)
     }
 }
 
 impl FusedPart {
     /// v1's `in_proj` `[3 * heads * head_dim, hidden]` has query, key and value rows of each head in
-    /// turn.
-    fn rows(self, all: &[u8], row_bytes: usize) -> Vec<u8> {
-        let block = self.head_size * row_bytes;
-        let mut rows = Vec::with_capacity(self.heads * block);
-        // A matrix without columns has no bytes to choose from.
-        for head in all.chunks_exact((3 * block).max(1)) {
-            rows.extend_from_slice(&head[self.index * block..(self.index + 1) * block]);
+    /// turn; some rows of one of the three.
+    fn rows(self, all: &[u8], row_bytes: usize, rows: Range<usize>) -> Vec<u8> {
+        let mut some = Vec::with_capacity(rows.len() * row_bytes);
+        for row in rows {
+            let (head, inside) = (row / self.head_size, row % self.head_size);
+            let row = (3 * head + self.index) * self.head_size + inside;
+            some.extend_from_slice(&all[row * row_bytes..(row + 1) * row_bytes]);
         }
-        rows
+        some
     }
 }

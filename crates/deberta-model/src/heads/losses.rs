@@ -1,7 +1,7 @@
 //! Losses of the task heads, in nats or squared units; f32 for logits in half precision.
 
 use burn::tensor::activation::{log_sigmoid, log_softmax};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, backend::Backend};
 
 use crate::ops::{self, DebertaBackend};
 
@@ -33,8 +33,7 @@ pub fn soft_label_loss<B: DebertaBackend>(
     logits: Tensor<B, 2>,
     targets: Tensor<B, 2>,
 ) -> Tensor<B, 1> {
-    let (logits, targets) = (ops::widen(logits), ops::widen(targets));
-    (log_softmax(logits, 1) * targets).sum_dim(1).mean().neg()
+    soft_label_terms(logits, targets).sum_dim(1).mean()
 }
 
 /// Mean squared error.
@@ -47,8 +46,7 @@ pub fn regression_loss<B: DebertaBackend>(
     logits: Tensor<B, 2>,
     targets: Tensor<B, 2>,
 ) -> Tensor<B, 1> {
-    let difference = ops::widen(logits) - ops::widen(targets);
-    (difference.clone() * difference).mean()
+    squared_errors(logits, targets).mean()
 }
 
 /// Mean binary cross-entropy of independent labels.
@@ -64,8 +62,22 @@ pub fn multi_label_loss<B: DebertaBackend>(
     binary_cross_entropy(logits, targets).mean()
 }
 
-/// Binary cross-entropy of each logit with its target in [0, 1].
-pub(crate) fn binary_cross_entropy<B: DebertaBackend, const D: usize>(
+/// What each label adds to the cross-entropy of its row, `-y log p`, in the shape of `logits`
+/// `[batch, labels]`. Rows of targets need not sum to one.
+pub fn soft_label_terms<B: Backend>(logits: Tensor<B, 2>, targets: Tensor<B, 2>) -> Tensor<B, 2> {
+    (log_softmax(ops::widen(logits), 1) * ops::widen(targets)).neg()
+}
+
+/// Squared difference of each logit and its target, in the shape of `logits`.
+pub fn squared_errors<B: Backend, const D: usize>(
+    logits: Tensor<B, D>,
+    targets: Tensor<B, D>,
+) -> Tensor<B, D> {
+    (ops::widen(logits) - ops::widen(targets)).square()
+}
+
+/// Binary cross-entropy of each logit with its target in [0, 1], in the shape of `logits`.
+pub fn binary_cross_entropy<B: Backend, const D: usize>(
     logits: Tensor<B, D>,
     targets: Tensor<B, D>,
 ) -> Tensor<B, D> {

@@ -9,6 +9,7 @@ use crate::encoder::{EncoderContext, Observe};
 use crate::layer::linear_activation;
 use crate::model::{DebertaInput, DebertaModel};
 use crate::ops::{self, DebertaBackend};
+use crate::vocabulary::{VocabularyGrowth, VocabularyShrinks};
 use crate::weight_init::{WeightInit, layer_norm, zeros};
 
 pub use super::masked_tokens::MaskedTokens;
@@ -118,6 +119,20 @@ impl<B: Backend> DebertaForMaskedLm<B> {
     /// Whether the enhanced mask decoder is used.
     pub fn is_enhanced(&self) -> bool {
         self.enhanced
+    }
+
+    /// The same network with more rows of the word table and an output bias for each; the logits of
+    /// old tokens stay. `vocab_size` of its configuration is then `growth.rows`.
+    ///
+    /// # Errors
+    ///
+    /// If the table has more rows than asked for.
+    pub fn grow_vocabulary(mut self, growth: &VocabularyGrowth) -> Result<Self, VocabularyShrinks> {
+        if let Some(bias) = growth.bias(&self.lm_head.bias)? {
+            self.lm_head.bias = bias;
+        }
+        self.deberta = self.deberta.grow_vocabulary(growth)?;
+        Ok(self)
     }
 }
 

@@ -22,7 +22,8 @@ pub use backend::{
     Fused, FusedCall, FusedKind, LinearGradients, MaskCall, Segment,
 };
 pub(crate) use position_terms::{content_to_position, position_to_content};
-pub(crate) use reference::{gelu, widen};
+pub(crate) use reference::gelu;
+pub use reference::widen;
 pub use table::HostTable;
 
 /// Runs a fused operation of the backend.

@@ -10,7 +10,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
 
 /// Half precision as f32; other types as they are.
-pub(crate) fn widen<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+pub fn widen<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     if is_half(x.dtype()) {
         x.cast(DType::F32)
     } else {

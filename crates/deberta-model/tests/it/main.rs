@@ -15,3 +15,4 @@ mod prepared;
 mod pytorch_files;
 mod support;
 mod transformers;
+mod vocabulary;

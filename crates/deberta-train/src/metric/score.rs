@@ -13,15 +13,25 @@ use crate::objective::{Reading, Scores};
 #[derive(Clone)]
 pub struct ScoreMetric {
     name: MetricName,
+    smaller_is_better: bool,
     value: f64,
 }
 
 impl ScoreMetric {
-    /// Creates the metric; `name` is its name among the scores.
+    /// Creates the metric; `name` is its name among the scores, and larger is better.
     pub fn new(name: &str) -> Self {
         Self {
             name: Arc::new(name.to_owned()),
+            smaller_is_better: false,
             value: f64::NAN,
+        }
+    }
+
+    /// Says whether the metric is an error, of which less is better.
+    pub fn smaller_is_better(self, smaller_is_better: bool) -> Self {
+        Self {
+            smaller_is_better,
+            ..self
         }
     }
 }
@@ -36,7 +46,7 @@ impl Metric for ScoreMetric {
     fn attributes(&self) -> MetricAttributes {
         NumericAttributes {
             unit: None,
-            higher_is_better: true,
+            higher_is_better: !self.smaller_is_better,
         }
         .into()
     }

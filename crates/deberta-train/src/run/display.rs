@@ -49,7 +49,7 @@ pub(super) struct Shown {
     /// In training only.
     pub(super) training: Vec<Quantity>,
     /// Metrics of the task, in evaluation only.
-    pub(super) scores: Vec<String>,
+    pub(super) scores: Vec<ScoreMetric>,
 }
 
 /// Registers what the log and the display receive.
@@ -67,8 +67,8 @@ pub(super) fn with_metrics<B: DebertaAutodiffBackend, M: Objective<B>>(
             .metric_train_numeric(metric.clone())
             .metric_valid_numeric(metric)
     });
-    let training = shown.scores.iter().fold(training, |training, name| {
-        training.metric_valid_numeric(ScoreMetric::new(name))
+    let training = shown.scores.iter().fold(training, |training, metric| {
+        training.metric_valid_numeric(metric.clone())
     });
     let pace = [Quantity::TokensPerSecond, Quantity::GradientNorm];
     let training_only = shown.training.iter().copied().chain(pace);

@@ -15,7 +15,7 @@ use super::launch::Launch;
 use super::scoring::{Scoring, TaskMetrics};
 use super::{ExampleSource, RunConfig, RunOptions, RunReport, TrainError};
 use crate::checkpoint::with_causes;
-use crate::metric::Quantity;
+use crate::metric::{Quantity, ScoreMetric};
 use crate::objective::{
     EvaluationOutput, ExampleLogits, LossConfig, Perturbed, Rows, Scores, SiftConfig, TaskBatch,
     TaskNetwork, TaskObjective, TaskSettings, TrainableNetwork,
@@ -208,7 +208,7 @@ where
         train: &data.train,
         held_out: &data.held_out,
         scoring: Scoring::new(&data.metrics, config.best_by.as_deref())?,
-        shown: shown(&settings, data.metrics.names()),
+        shown: shown(&settings, data.metrics.as_ref()),
         options,
         device,
     };
@@ -256,11 +256,12 @@ fn of_the_last_step<B: DebertaBackend, M: TaskNetwork<B>>(
 }
 
 /// The loss, the penalty if there is one, and the accuracy unless the task has its own.
-fn shown(settings: &TaskSettings, scores: Vec<String>) -> Shown {
+fn shown(settings: &TaskSettings, metrics: &dyn TaskMetrics) -> Shown {
+    let names = metrics.names();
     let mut quality = vec![Quantity::Loss];
     let has_classes = settings.problem == ProblemType::SingleLabelClassification;
     if has_classes
-        && !scores
+        && !names
             .iter()
             .any(|name| name.eq_ignore_ascii_case("accuracy"))
     {
@@ -269,8 +270,12 @@ fn shown(settings: &TaskSettings, scores: Vec<String>) -> Shown {
     Shown {
         quality,
         training: settings.sift.iter().map(|_| Quantity::Penalty).collect(),
-        scores,
+        scores: names.iter().map(|name| metric(name, metrics)).collect(),
     }
+}
+
+fn metric(name: &str, metrics: &dyn TaskMetrics) -> ScoreMetric {
+    ScoreMetric::new(name).smaller_is_better(metrics.smaller_is_better(name))
 }
 
 /// What a network says about every example, in their order.
@@ -303,4 +308,31 @@ pub fn predict<B: DebertaBackend, M: TaskNetwork<B>>(
 pub fn steps_of_epochs(epochs: f64, examples: usize, run: &RunConfig) -> usize {
     let steps = epochs * examples as f64 / run.examples_per_step() as f64;
     (steps.ceil() as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::MetricsFn;
+    use burn::train::metric::{Metric, MetricAttributes};
+    use deberta_model::DebertaConfig;
+    use deberta_model::heads::HeadConfig;
+
+    #[test]
+    fn burn_is_told_that_less_of_an_error_is_better() {
+        let metrics = MetricsFn::new(&["mean_squared_error", "pearson"], |_| Ok(Scores::new()));
+        let head = HeadConfig::new(&DebertaConfig::v3(9, 8, 2, 2), vec!["value".into()]);
+        let shown = shown(&TaskSettings::new(&head, Rows::Sequences), &metrics);
+        let told = shown.scores.iter().map(|metric| match metric.attributes() {
+            MetricAttributes::Numeric(it) => (metric.name().to_string(), it.higher_is_better),
+            MetricAttributes::None => unreachable!("scores are numbers"),
+        });
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                ("mean_squared_error".to_owned(), false),
+                ("pearson".to_owned(), true)
+            ]
+        );
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use burn::tensor::{Int, Tensor, TensorData};
+use deberta::VocabularyMismatch;
 use deberta::data::tokenizer::{SequenceConfig, Tokenizer, Truncation};
 use deberta::model::checkpoint::{Compatibility, load_model};
 use deberta::model::encoder::{Observation, Observe};
@@ -56,19 +57,13 @@ impl Maps {
         let device = B::Device::default();
         let tokenizer = Tokenizer::open(dir)?;
         let (model, config) = load_model::<B>(dir, Compatibility::AsConfigured, &device)?;
+        VocabularyMismatch::check(dir, &tokenizer, &config)?;
         let sequence = SequenceConfig {
             max_length: Some(max_tokens),
             truncation: Truncation::Never,
             ..SequenceConfig::default()
         };
         let sequence = sequence.encode(&tokenizer, text, None)?;
-        let largest = sequence.ids.iter().max().copied().unwrap_or(0) as usize;
-        ensure!(
-            largest < config.vocab_size,
-            "{}: the tokenizer has id {largest}, but the word table has {} rows",
-            dir.display(),
-            config.vocab_size
-        );
         let ids: Vec<i32> = sequence.ids.iter().map(|&id| id as i32).collect();
         let ids = TensorData::new(ids, [1, sequence.len()]);
         let input = DebertaInput::new(Tensor::<B, 2, Int>::from_data(ids, &device));

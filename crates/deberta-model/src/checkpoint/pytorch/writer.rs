@@ -32,17 +32,21 @@ pub(in crate::checkpoint) fn write_archive(
         // The same weights give the same file.
         .last_modified_time(DateTime::default())
         .with_alignment(ALIGNMENT);
-    let mut entry = |name: &str, bytes: &[u8]| -> std::io::Result<()> {
-        let options = options.large_file(bytes.len() as u64 > MAX_SMALL_ENTRY);
-        zip.start_file(format!("{ROOT}/{name}"), options)?;
-        zip.write_all(bytes)
+    let start = |zip: &mut ZipWriter<_>, name: &str, len: u64| -> std::io::Result<()> {
+        let options = options.large_file(len > MAX_SMALL_ENTRY);
+        Ok(zip.start_file(format!("{ROOT}/{name}"), options)?)
     };
-    entry("data.pkl", &pickle(tensors))?;
-    entry("byteorder", b"little")?;
+    let pickle = pickle(tensors);
+    start(&mut zip, "data.pkl", pickle.len() as u64)?;
+    zip.write_all(&pickle)?;
+    start(&mut zip, "byteorder", 0)?;
+    zip.write_all(b"little")?;
     for (key, tensor) in tensors.iter().enumerate() {
-        entry(&format!("data/{key}"), &tensor.bytes()?)?;
+        start(&mut zip, &format!("data/{key}"), tensor.byte_len())?;
+        tensor.write(&mut zip)?;
     }
-    entry("version", b"3\n")?;
+    start(&mut zip, "version", 0)?;
+    zip.write_all(b"3\n")?;
     zip.finish().map_err(std::io::Error::from)?;
     Ok(())
 }

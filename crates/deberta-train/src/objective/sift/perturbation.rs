@@ -1,7 +1,8 @@
 //! Normalised embeddings, and the perturbation that changes the answer most.
 
-use burn::tensor::{DType, Distribution, Tensor};
+use burn::tensor::{Distribution, Tensor};
 use deberta_model::heads::ProblemType;
+use deberta_model::ops::widen;
 use deberta_model::recompute::gradient;
 use deberta_model::{
     DebertaAutodiffBackend, DebertaBackend, DebertaInput, DebertaModel, Tape, Tokens,
@@ -65,14 +66,6 @@ fn normalize<B: DebertaBackend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2);
     (centred / (variance + NORM_EPSILON).sqrt()).cast(dtype)
-}
-
-/// f32 in place of half precision.
-fn widen<B: DebertaBackend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
-    match x.dtype() {
-        DType::F16 | DType::BF16 => x.cast(DType::F32),
-        _ => x,
-    }
 }
 
 /// What the ascent starts from and climbs towards.

@@ -1,8 +1,8 @@
 //! Losses of the task heads, as one weighted sum over logits.
 
-use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use deberta_model::heads::ProblemType;
+use deberta_model::heads::losses::{binary_cross_entropy, soft_label_terms, squared_errors};
 use serde::{Deserialize, Serialize};
 
 use super::Targets;
@@ -135,13 +135,9 @@ impl TargetMatrix {
         let targets = TensorData::new(self.values.clone(), shape);
         let targets = Tensor::<B, 2>::from_data(targets, options);
         let losses = match self.problem {
-            ProblemType::SingleLabelClassification => (log_softmax(logits, 1) * targets).neg(),
-            ProblemType::MultiLabelClassification => {
-                let yes = targets.clone() * log_sigmoid(logits.clone());
-                let no = (targets.neg() + 1.0) * log_sigmoid(logits.neg());
-                (yes + no).neg()
-            }
-            ProblemType::Regression => (logits - targets).square(),
+            ProblemType::SingleLabelClassification => soft_label_terms(logits, targets),
+            ProblemType::MultiLabelClassification => binary_cross_entropy(logits, targets),
+            ProblemType::Regression => squared_errors(logits, targets),
         };
         match &self.class_weights {
             None => losses.sum(),

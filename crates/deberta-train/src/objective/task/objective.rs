@@ -3,9 +3,10 @@
 use std::marker::PhantomData;
 
 use burn::module::Module;
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use deberta_model::heads::{HeadConfig, ProblemType};
+use deberta_model::ops::widen;
 use deberta_model::{DebertaAutodiffBackend, DebertaBackend, DebertaInput, Tape};
 
 use super::batch::Layout;
@@ -308,11 +309,7 @@ fn logits<B: DebertaBackend, M: TaskNetwork<B>>(
     states: Tensor<B, 3>,
     batch: &TaskBatch,
 ) -> Tensor<B, 2> {
-    let logits = network.logits(states, batch);
-    match logits.dtype() {
-        DType::F16 | DType::BF16 => logits.cast(DType::F32),
-        _ => logits,
-    }
+    widen(network.logits(states, batch))
 }
 
 /// Copies a batch to the device.
