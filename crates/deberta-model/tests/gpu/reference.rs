@@ -110,14 +110,17 @@ impl Case {
         let output = probs.matmul(value);
         let output = output.swap_dims(0, 1).reshape([q_rows, self.width()]);
         let d_out = TensorData::new(self.d_out(), [q_rows, self.width()]);
-        let mut gradients = (output.clone() * Tensor::from_data(d_out, &device))
-            .sum()
-            .backward();
-        let mut results = vec![to_f64(output.into_data())];
-        for input in &inputs {
-            let gradient = input.grad_remove(&mut gradients);
-            results.push(to_f64(gradient.expect("a gradient").into_data()));
-        }
-        results
+        results(output, Tensor::from_data(d_out, &device), &inputs)
     }
+}
+
+/// The output and the gradients of the inputs, from that of the output.
+fn results(output: Tensor<B, 2>, d_out: Tensor<B, 2>, inputs: &[Tensor<B, 2>]) -> Results {
+    let mut gradients = (output.clone() * d_out).sum().backward();
+    let mut results = vec![to_f64(output.into_data())];
+    for input in inputs {
+        let gradient = input.grad_remove(&mut gradients);
+        results.push(to_f64(gradient.expect("a gradient").into_data()));
+    }
+    results
 }
