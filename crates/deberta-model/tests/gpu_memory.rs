@@ -6,7 +6,11 @@
 //! reference path takes 4 bytes a pair, so a device may not have it for long sequences: a length whose
 //! pairs exceed `LARGEST_REFERENCE` is run with the kernel only.
 #![cfg(feature = "test-wgpu")]
-#![allow(clippy::unwrap_used, reason = "test helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "test helpers, and a table to read"
+)]
 
 use burn::backend::wgpu::graphics::AutoGraphicsApi;
 use burn::backend::wgpu::{
