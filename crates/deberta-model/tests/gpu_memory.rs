@@ -6,7 +6,11 @@
 //! reference path takes 4 bytes a pair, so a device may not have it for long sequences: a length whose
 //! pairs exceed `LARGEST_REFERENCE` is run with the kernel only.
 #![cfg(feature = "test-wgpu")]
-#![allow(clippy::unwrap_used, reason = "test helpers")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "test helpers; tables and what is skipped are printed"
+)]
 
 use burn::backend::wgpu::graphics::AutoGraphicsApi;
 use burn::backend::wgpu::{
