@@ -7,9 +7,9 @@
 //! pairs exceed `LARGEST_REFERENCE` is run with the kernel only.
 #![cfg(feature = "test-wgpu")]
 #![allow(
-    clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "test helpers, and a table to read"
+    clippy::unwrap_used,
+    reason = "test helpers; tables and what is skipped are printed"
 )]
 
 use burn::backend::wgpu::graphics::AutoGraphicsApi;

@@ -1,7 +1,11 @@
 //! The attention kernel of Burn's GPU backends, on whatever device the features `test-wgpu` and
 //! `test-cuda` choose.
 #![cfg(any(feature = "test-wgpu", feature = "test-cuda"))]
-#![allow(clippy::unwrap_used, reason = "test helpers")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "test helpers; tables and what is skipped are printed"
+)]
 
 mod case;
 #[cfg(all(feature = "test-cuda", not(feature = "test-wgpu")))]
