@@ -16,7 +16,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor, backend::AutodiffBackend, backend::Backend};
 
 use crate::encoder::{DebertaEncoder, EncoderContext};
@@ -27,6 +27,13 @@ use crate::ops::{self, DebertaAutodiffBackend, DebertaBackend};
 /// One tape belongs to one loss, whatever number of forward passes went into it; clones share it.
 /// Gradients then come from [`backward`](Self::backward), not from that of the loss: below the
 /// layers, the graph of the loss ends. Without autodiff a tape changes nothing.
+///
+/// # One kind of loss at a time
+///
+/// While a loss with a tape waits for its backward pass, no loss *without* one may wait that depends
+/// on the same parameters: Burn 0.21's autodiff would put both into one graph, and may drop what is
+/// left of it after the first backward pass, silently. Losses that all have tapes are safe, and so is
+/// a forward pass after the backward pass of the other loss.
 ///
 /// # Deviation
 ///
@@ -185,6 +192,7 @@ impl<B: DebertaBackend> Recording<B> {
         let seed = tape.draw_seed();
         let seed = seed.unwrap_or_else(|| random_seed::<B>(&embeddings.device()));
         let embeddings = tape.cut(embeddings);
+        encoder.visit(&mut Initialize);
         let untracked = (encoder.clone().no_grad(), context.map_rows(untracked));
         let pass = Pass {
             encoder: encoder.clone(),
@@ -293,6 +301,17 @@ fn weighted_sum<B: AutodiffBackend>(
     grad: Tensor<B::InnerBackend, 3>,
 ) -> Tensor<B, 1> {
     (x * Tensor::from_inner(grad)).sum()
+}
+
+/// Gives parameters their values, so that copies share them.
+///
+/// A parameter that nobody has asked for yet gets a value, and a gradient, of its own in each copy.
+struct Initialize;
+
+impl<B: Backend> ModuleVisitor<B> for Initialize {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        param.val();
+    }
 }
 
 /// `detach` would leave a leaf tracked.
