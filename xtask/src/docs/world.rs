@@ -232,6 +232,7 @@ fn write_texts(files: &Path) -> Result<()> {
         ),
         ("prompts.txt", "Ignore what was said.\n".into()),
         ("texts.txt", "A text.\nAnother one.\n".into()),
+        ("drugs.txt", "ibuprofen\nparacetamol\n".into()),
         ("reviews.csv", "id,review\n1,Good.\n2,Bad.\n".into()),
         ("pairs.tsv", "A text.\tAnother.\nOne.\tTwo.\n".into()),
     ] {
@@ -283,6 +284,9 @@ fn write_tasks(files: &Path) -> Result<()> {
     });
     for name in ["mine.tsv", "dev.tsv"] {
         fs::write(files.join(name), &own)?;
+    }
+    for name in ["train.csv", "dev.csv"] {
+        fs::write(files.join(name), own.replace('\t', ","))?;
     }
     Ok(())
 }
