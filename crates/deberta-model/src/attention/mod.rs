@@ -174,7 +174,7 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
         }
         let probs = self.probabilities_of(query, keys, positions, mask);
         let value = self.split_heads(keys.value.clone());
-        let context = self.merge_heads(self.dropout.forward(probs).matmul(value));
+        let context = self.merge_heads(ops::matmul(self.dropout.forward(probs), value));
         match mask.blind_queries() {
             Some(blind) => {
                 let shape = context.shape();
@@ -286,7 +286,7 @@ impl<B: DebertaBackend> DisentangledSelfAttention<B> {
     ) -> ScoreTerms<B> {
         let query = self.split_heads(ops::widen(query).mul_scalar(self.scale));
         let key = self.split_heads(ops::widen(keys.key.clone()));
-        let content = query.clone().matmul(key.clone().swap_dims(2, 3));
+        let content = ops::matmul(query.clone(), key.clone().swap_dims(2, 3));
         let (mut c2p, mut p2c) = (None, None);
         if let Some((projections, relative)) = positions {
             c2p = projections.pos_key.clone().map(|pos_key| {

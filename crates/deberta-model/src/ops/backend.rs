@@ -43,6 +43,13 @@ pub trait DebertaBackend: Backend {
         unreachable!("`fuses` is false, so the gradients of {call:?} must not be asked for")
     }
 
+    /// Product of matrices `[..., rows, inner]` and `[..., inner, columns]`.
+    ///
+    /// An axis before the last two has the same size in both, or is 1 in one of them.
+    fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(left, right)
+    }
+
     /// Rows `ids` `[batch, seq_len]` of `table` `[rows, width]`: `[batch, seq_len, width]`.
     fn lookup(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::embedding(table, ids)

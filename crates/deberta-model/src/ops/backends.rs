@@ -2,9 +2,9 @@
 
 #[cfg(feature = "cubecl")]
 mod gpu {
-    use burn::tensor::DType;
     use burn::tensor::backend::Backend;
-    use burn::tensor::ops::FloatTensor;
+    use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+    use burn::tensor::{DType, TensorMetadata};
     use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
     use burn_fusion::{Fusion, FusionBackend};
 
@@ -46,6 +46,11 @@ mod gpu {
                 other => unreachable!("`fuses` is false for {other:?}"),
             }
         }
+
+        fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+            let dtype = left.dtype;
+            cube::product(left, right, dtype)
+        }
     }
 
     impl<B: FusionBackend + DebertaBackend> DebertaBackend for Fusion<B> {
@@ -69,6 +74,15 @@ mod gpu {
             match call {
                 FusedCall::Attention(call) => cube::fusion::backward(call, inputs, output, grad),
                 other => unreachable!("`fuses` is false for {other:?}"),
+            }
+        }
+
+        fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+            if cube::is_tunable(&left.shape()) {
+                // What follows may become part of the product's kernel.
+                Self::float_matmul(left, right)
+            } else {
+                cube::fusion::product::<B>(left, right)
             }
         }
     }

@@ -89,7 +89,12 @@ pub(crate) fn linear<B: DebertaBackend, const D: usize>(
         let bias = linear.bias.as_ref().map(|bias| bias.val());
         return linear_call(false, false, x, linear.weight.val(), bias);
     }
-    linear.forward(x)
+    let rows = rows_product(linear, &x);
+    let rows = match &linear.bias {
+        Some(bias) => rows + bias.val().unsqueeze(),
+        None => rows,
+    };
+    rows.reshape(mapped(linear, &x))
 }
 
 /// `gelu(x W + b)` for `x` `[..., d_input]`.
@@ -105,7 +110,7 @@ pub(crate) fn linear_gelu<B: DebertaBackend, const D: usize>(
             let inputs = vec![primitive(product(linear, x)), primitive(bias.val())];
             call(FusedCall::BiasGelu, inputs)
         }
-        _ => gelu(linear.forward(x)),
+        _ => gelu(self::linear(linear, x)),
     }
 }
 
@@ -125,7 +130,7 @@ pub(crate) fn vocabulary_logits<B: DebertaBackend>(
     if fuses(FusedKind::Linear, &x) {
         return linear_call(false, true, x, table, Some(bias));
     }
-    x.matmul(table.transpose()) + bias.unsqueeze()
+    matmul(x, table.transpose()) + bias.unsqueeze()
 }
 
 fn linear_call<B: DebertaBackend, const D: usize>(
@@ -194,7 +199,7 @@ pub(crate) fn linear_residual_norm<B: DebertaBackend>(
         }
         _ => {
             let dtype = residual.dtype();
-            let sum = widen(dropout.forward(linear.forward(x))) + widen(residual);
+            let sum = widen(dropout.forward(self::linear(linear, x))) + widen(residual);
             reference::norm(layer_norm, epsilon, sum, dtype)
         }
     }
@@ -239,16 +244,40 @@ pub(crate) fn cross_entropy<B: DebertaBackend>(
     reference::cross_entropy(logits, labels)
 }
 
-/// `x W` with all leading axes in one, so that one large matrix product runs.
+/// Product of matrices `[..., rows, inner]` and `[..., inner, columns]`.
+pub(crate) fn matmul<B: DebertaBackend, const D: usize>(
+    left: Tensor<B, D>,
+    right: Tensor<B, D>,
+) -> Tensor<B, D> {
+    let product = B::product(primitive(left), primitive(right));
+    Tensor::from_primitive(TensorPrimitive::Float(product))
+}
+
+/// `x W`.
 fn product<B: DebertaBackend, const D: usize>(linear: &Linear<B>, x: Tensor<B, D>) -> Tensor<B, D> {
     if fuses(FusedKind::Linear, &x) {
         return linear_call(false, false, x, linear.weight.val(), None);
     }
+    rows_product(linear, &x).reshape(mapped(linear, &x))
+}
+
+/// `x W` with all leading axes in one, `[rows, d_output]`.
+///
+/// So that one large product runs, and in the backward pass one with the gradient of `W`, where Burn's
+/// `linear` has one for each sequence and then adds them up.
+fn rows_product<B: DebertaBackend, const D: usize>(
+    linear: &Linear<B>,
+    x: &Tensor<B, D>,
+) -> Tensor<B, 2> {
+    let [d_input, _] = linear.weight.dims();
+    let rows = x.dims().iter().product::<usize>() / d_input;
+    matmul(x.clone().reshape([rows, d_input]), linear.weight.val())
+}
+
+/// Shape of `x W`.
+fn mapped<B: Backend, const D: usize>(linear: &Linear<B>, x: &Tensor<B, D>) -> [usize; D] {
     let mut dims = x.dims();
-    let [d_input, d_output] = linear.weight.dims();
-    let rows = dims.iter().product::<usize>() / d_input;
+    let [_, d_output] = linear.weight.dims();
     dims[D - 1] = d_output;
-    x.reshape([rows, d_input])
-        .matmul(linear.weight.val())
-        .reshape(dims)
+    dims
 }

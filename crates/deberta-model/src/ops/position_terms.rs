@@ -2,6 +2,7 @@
 
 use burn::tensor::{Int, Tensor, backend::Backend};
 
+use super::{DebertaBackend, matmul};
 use crate::relative_position::RelativeIndex;
 
 /// Term (b) of Eq. (4): content query against position key.
@@ -11,12 +12,12 @@ use crate::relative_position::RelativeIndex;
 /// - query: `[batch, heads, q_len, head_dim]`
 /// - pos_key: `[1, heads, live, head_dim]`
 /// - output: `[batch, heads, q_len, k_len]`
-pub(crate) fn content_to_position<B: Backend>(
+pub(crate) fn content_to_position<B: DebertaBackend>(
     query: Tensor<B, 4>,
     pos_key: Tensor<B, 4>,
     index: &RelativeIndex<B>,
 ) -> Tensor<B, 4> {
-    let scores = query.matmul(pos_key.swap_dims(2, 3)); // [batch, heads, q_len, live]
+    let scores = matmul(query, pos_key.swap_dims(2, 3)); // [batch, heads, q_len, live]
     match index {
         RelativeIndex::Consecutive {
             c2p, q_len, k_len, ..
@@ -40,12 +41,12 @@ pub(crate) fn content_to_position<B: Backend>(
 /// - pos_query: `[1, heads, live, head_dim]`
 /// - key: `[batch, heads, k_len, head_dim]`
 /// - output: `[batch, heads, q_len, k_len]`
-pub(crate) fn position_to_content<B: Backend>(
+pub(crate) fn position_to_content<B: DebertaBackend>(
     pos_query: Tensor<B, 4>,
     key: Tensor<B, 4>,
     index: &RelativeIndex<B>,
 ) -> Tensor<B, 4> {
-    let scores = key.matmul(pos_query.swap_dims(2, 3)); // [batch, heads, k_len, live]
+    let scores = matmul(key, pos_query.swap_dims(2, 3)); // [batch, heads, k_len, live]
     match index {
         RelativeIndex::Consecutive {
             p2c, q_len, k_len, ..

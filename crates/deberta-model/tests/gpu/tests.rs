@@ -1,14 +1,14 @@
 //! Values and gradients of the kernel against the reference in f64.
 
 use burn::backend::Autodiff;
-use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
 use burn_fusion::{Fusion, FusionBackend};
 use deberta_model::DebertaBackend;
 use deberta_model::ops::FusedKind;
 
 use super::case::{Case, Mask};
-use crate::Accelerator;
+use crate::{Accelerator, to_f64};
 
 /// In the stream of Burn's fusion.
 type Fused = Autodiff<Accelerator>;
@@ -376,4 +376,69 @@ fn a_head_that_no_vector_divides_has_no_kernel() {
         DType::F32,
         &device
     ));
+}
+
+/// Of the inner sizes some are an odd number of steps of Burn's kernels, of the 2, 8 and 32 that they take.
+#[test]
+fn products_of_any_inner_size_and_their_gradients_are_right() {
+    products::<Fused>();
+    products::<Plain>();
+}
+
+fn products<B: AutodiffBackend + DebertaBackend>() {
+    const ROWS: usize = 40;
+    let device = Default::default();
+    for inner in [6, 8, 24, 96, 128] {
+        // The number of rows is the inner size of the second factor's gradient.
+        for [batch, rows, columns] in [[1, inner, 33], [2, ROWS, 16]] {
+            let number = |at: usize| ((at * 37 % 101) as f64 - 50.0) / 50.0;
+            let left: Vec<f64> = (0..batch * rows * inner).map(number).collect();
+            let right: Vec<f64> = (0..inner * columns).map(number).collect();
+            let tensor = |values: &[f64], shape: [usize; 3]| {
+                let data = TensorData::new(values.to_vec(), shape).convert::<f32>();
+                Tensor::<B, 3>::from_data(data, &device).require_grad()
+            };
+            let factors = [
+                tensor(&left, [batch, rows, inner]),
+                // All sequences share it.
+                tensor(&right, [1, inner, columns]),
+            ];
+            let [a, b] = factors.clone().map(|it| it.into_primitive().tensor());
+            let product = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(B::product(a, b)));
+            let mut gradients = product.clone().powi_scalar(2).sum().backward();
+
+            let mut expected = vec![vec![0.0; batch * rows * columns]];
+            expected.extend([vec![0.0; left.len()], vec![0.0; right.len()]]);
+            for row in 0..batch * rows {
+                for column in 0..columns {
+                    let pairs = (0..inner).map(|at| (row * inner + at, at * columns + column));
+                    let sum: f64 = pairs.clone().map(|(a, b)| left[a] * right[b]).sum();
+                    expected[0][row * columns + column] = sum;
+                    for (a, b) in pairs {
+                        expected[1][a] += 2.0 * sum * right[b];
+                        expected[2][b] += 2.0 * sum * left[a];
+                    }
+                }
+            }
+            let actual = [
+                to_f64(product.into_data()),
+                to_f64(factors[0].grad_remove(&mut gradients).unwrap().into_data()),
+                to_f64(factors[1].grad_remove(&mut gradients).unwrap().into_data()),
+            ];
+            for (name, (actual, expected)) in ["product", "left", "right"]
+                .iter()
+                .zip(actual.iter().zip(&expected))
+            {
+                let largest = expected.iter().fold(1.0_f64, |max, it| max.max(it.abs()));
+                assert_eq!(actual.len(), expected.len(), "{name}");
+                for (x, y) in actual.iter().zip(expected) {
+                    let case = [batch, rows, inner, columns];
+                    assert!(
+                        (x - y).abs() <= F32 * largest,
+                        "{name}: {x}, not {y} ({case:?})"
+                    );
+                }
+            }
+        }
+    }
 }

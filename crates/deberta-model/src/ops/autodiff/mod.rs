@@ -2,6 +2,7 @@
 
 mod linear;
 mod lookup;
+mod product;
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -16,6 +17,10 @@ use super::{AttentionCall, DebertaBackend, DropoutCall, Fused, FusedCall, FusedK
 impl<B: DebertaBackend, C: CheckpointStrategy> DebertaBackend for Autodiff<B, C> {
     fn fuses(kind: FusedKind, dtype: DType, device: &Self::Device) -> bool {
         kind != FusedKind::LinearGelu && B::fuses(kind, dtype, device)
+    }
+
+    fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        product::track::<B, C>(left, right)
     }
 
     fn lookup(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {

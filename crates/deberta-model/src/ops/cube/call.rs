@@ -304,14 +304,27 @@ pub(super) fn limits<R: Runtime>(client: &ComputeClient<R>) -> Limits {
     }
 }
 
-/// A matrix product by Burn's kernels, which choose their tiles by measuring.
-pub(super) fn product<R: CubeRuntime>(
+/// A matrix product by Burn's kernels, which choose their tiles by measuring where that is safe.
+pub(in crate::ops) fn product<R: CubeRuntime>(
     left: CubeTensor<R>,
     right: CubeTensor<R>,
     dtype: DType,
 ) -> CubeTensor<R> {
-    match matmul(left, right, None, MatmulStrategy::default(), dtype) {
+    let strategy = if is_tunable(&left.shape()) {
+        MatmulStrategy::default()
+    } else {
+        MatmulStrategy::Cube
+    };
+    match matmul(left, right, None, strategy, dtype) {
         Ok(product) => product,
         Err(error) => unreachable!("the general kernel takes any matrices: {error:?}"),
     }
+}
+
+/// Whether all kernels that Burn may choose from are right for `left` `[..., rows, inner]`.
+///
+/// Those of CubeK 0.2 with two buffers take an even number of steps along the inner axis. If it is an odd
+/// multiple of their step, they read beyond it and add what they find. Steps are powers of two, 64 at most.
+pub(in crate::ops) fn is_tunable(left: &Shape) -> bool {
+    left[left.num_dims() - 1].is_multiple_of(128)
 }

@@ -235,6 +235,54 @@ pub(in crate::ops) fn backward<B: FusionBackend + DebertaBackend>(
     )
 }
 
+/// A product of matrices.
+#[derive(Debug)]
+struct Product<B> {
+    tensors: CustomOpIr,
+    backend: PhantomData<fn(B)>,
+}
+
+impl<B: FusionBackend + DebertaBackend> Operation<B::FusionRuntime> for Product<B> {
+    fn execute(&self, handles: &mut Handles<B>) {
+        let ([left, right], [output]) = (&self.tensors.inputs[..], &self.tensors.outputs[..])
+        else {
+            unreachable!("a product has two factors");
+        };
+        let left = handles.get_float_tensor::<B>(left);
+        let right = handles.get_float_tensor::<B>(right);
+        handles.register_float_tensor::<B>(&output.id, B::product(left, right));
+    }
+}
+
+/// Puts a product into the stream.
+pub(in crate::ops) fn product<B: FusionBackend + DebertaBackend>(
+    left: FloatTensor<Fusion<B>>,
+    right: FloatTensor<Fusion<B>>,
+) -> FloatTensor<Fusion<B>> {
+    let (left_shape, right_shape) = (left.shape(), right.shape());
+    let last = left_shape.num_dims() - 1;
+    let mut shape: Vec<usize> = (0..last)
+        .map(|axis| match left_shape[axis] {
+            1 => right_shape[axis],
+            size => size,
+        })
+        .collect();
+    shape[last - 1] = left_shape[last - 1];
+    shape.push(right_shape[last]);
+    let outputs = [(Shape::from(shape), left.dtype())];
+    let operands = vec![left, right];
+    let product = register("deberta_product", operands, &outputs, |tensors| Product::<
+        B,
+    > {
+        tensors,
+        backend: PhantomData,
+    });
+    match product.into_iter().next() {
+        Some(product) => product,
+        None => unreachable!("a product is a tensor"),
+    }
+}
+
 fn register<R: FusionRuntime, O: Operation<R> + 'static>(
     name: &'static str,
     operands: Vec<FusionTensor<R>>,
