@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use deberta_data::task::{Task, TaskKind};
 use deberta_data::tokenizer::{Tokenize, Tokenizer};
-use deberta_model::checkpoint::{LoadOptions, load_task_model_with, save_task_model};
+use deberta_model::checkpoint::{LoadOptions, TASK_FILE, load_task_model_with, save_task_model};
 use deberta_model::config::AbsolutePositions;
 use deberta_model::heads::{HeadConfig, ProblemType, TaskModel};
 use deberta_model::{DebertaConfig, HfConfig};
@@ -16,9 +16,6 @@ use super::{
 };
 use crate::VocabularyMismatch;
 use crate::hub::{self, HubOptions};
-
-/// File beside the weights that says what they were trained for.
-pub(super) const TASK_FILE: &str = "task.json";
 
 /// Parameters that checkpoints of other heads lack, or have for another purpose.
 const POOLER: &str = "pooler.";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::backend::Backend;
 use deberta_data::task::{Split, Task, TaskKind};
 use deberta_model::DebertaBackend;
-use deberta_model::checkpoint::{LoadOptions, load_task_model_with};
+use deberta_model::checkpoint::{LoadOptions, TASK_FILE, load_task_model_with};
 use deberta_model::heads::classification::{
     DebertaForMultipleChoice, DebertaForSequenceClassification,
 };
@@ -90,11 +90,7 @@ impl<B: DebertaBackend> Predictor<B> {
                 return Err(FinetuneError::Setting {
                     setting: "task",
                     found: "not set".into(),
-                    expected: format!(
-                        "a task, as {} has no {}",
-                        source.dir.display(),
-                        super::model::TASK_FILE
-                    ),
+                    expected: format!("a task, as {} has no {}", source.dir.display(), TASK_FILE),
                 });
             }
         };

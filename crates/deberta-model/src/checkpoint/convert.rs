@@ -31,6 +31,9 @@ pub const TOKENIZER_FILES: [&str; 9] = [
     "bpe_encoder.bin",
 ];
 
+/// File beside the weights that says what they were fine-tuned for, which [`convert`] copies.
+pub const TASK_FILE: &str = "task.json";
+
 /// Ending of the class of transformers that reads a head, the most special first.
 const CLASSES: [(Head, &str); 4] = [
     (Head::QuestionAnswering, "ForQuestionAnswering"),
@@ -117,7 +120,7 @@ pub struct ConvertReport {
 }
 
 /// Writes the checkpoint of `source` into `target` in the Hub layout: names as transformers has them
-/// today, `config.json` of one network, tokenizer files beside it.
+/// today, `config.json` of one network, tokenizer files and [`TASK_FILE`] beside it.
 ///
 /// Numbers are copied bit by bit unless another type is asked for. Tensors of heads that transformers
 /// does not know are kept. A few rows are in memory at a time.
@@ -161,7 +164,7 @@ pub fn convert(
     let config = normalised(&folder, &dtypes);
     let (format, max_part_bytes) = (options.format, options.max_part_bytes);
     report.files = write_checkpoint(target, format, max_part_bytes, &config, tensors)?;
-    for name in TOKENIZER_FILES {
+    for name in TOKENIZER_FILES.into_iter().chain([TASK_FILE]) {
         let (from, to) = (source.join(name), target.join(name));
         if from.is_file() {
             std::fs::copy(&from, &to).map_err(|error| io_error(&to, error))?;

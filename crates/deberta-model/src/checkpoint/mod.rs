@@ -41,7 +41,7 @@ mod save;
 mod weights;
 
 pub use check::Fit;
-pub use convert::{ConvertOptions, ConvertReport, TOKENIZER_FILES, convert};
+pub use convert::{ConvertOptions, ConvertReport, TASK_FILE, TOKENIZER_FILES, convert};
 pub use error::CheckpointError;
 pub use floats::{ElementType, FloatType, UnknownFloatType};
 pub use folder::weights_path;

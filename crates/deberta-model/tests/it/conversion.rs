@@ -122,9 +122,11 @@ fn the_tokenizer_comes_along_and_the_source_stays() {
         .unwrap();
     }
     std::fs::write(source.path().join("spm.model"), "pieces").unwrap();
+    std::fs::write(source.path().join("task.json"), "{}").unwrap();
     let target = source.path().join("converted");
     convert(source.path(), &target, &ConvertOptions::new()).unwrap();
     assert_eq!(std::fs::read(target.join("spm.model")).unwrap(), b"pieces");
+    assert_eq!(std::fs::read(target.join("task.json")).unwrap(), b"{}");
     let before = contents(source.path());
     let same = convert(source.path(), source.path(), &ConvertOptions::new());
     assert!(matches!(same, Err(CheckpointError::Io { .. })));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use burn::tensor::backend::{Backend, ExecutionError};
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
-use burn::tensor::{Shape, TensorData, TensorMetadata, try_read_sync};
+use burn::tensor::{Shape, TensorData, try_read_sync};
 
 /// Numbers of a tensor, borrowed where the backend allows it.
 pub(super) type Floats<'a> = Cow<'a, [f32]>;
@@ -63,6 +63,7 @@ impl HostBackend for burn::backend::Flex {
 impl HostBackend for burn::backend::NdArray<f32> {
     fn floats(tensor: &FloatTensor<Self>) -> Floats<'_> {
         use burn::backend::ndarray::NdArrayTensor;
+        use burn::tensor::TensorMetadata;
         let NdArrayTensor::F32(storage) = tensor else {
             unreachable!("kernels run in f32: {:?}", tensor.dtype());
         };

@@ -310,7 +310,8 @@ pub(in crate::ops) fn product<R: CubeRuntime>(
     right: CubeTensor<R>,
     dtype: DType,
 ) -> CubeTensor<R> {
-    let strategy = if is_tunable(&left.shape()) {
+    let plane = left.client.properties().hardware.plane_size_max as usize;
+    let strategy = if is_tunable(&left.shape(), plane) {
         MatmulStrategy::default()
     } else {
         MatmulStrategy::Cube
@@ -324,7 +325,8 @@ pub(in crate::ops) fn product<R: CubeRuntime>(
 /// Whether all kernels that Burn may choose from are right for `left` `[..., rows, inner]`.
 ///
 /// Those of CubeK 0.2 with two buffers take an even number of steps along the inner axis. If it is an odd
-/// multiple of their step, they read beyond it and add what they find. Steps are powers of two, 64 at most.
-pub(in crate::ops) fn is_tunable(left: &Shape) -> bool {
-    left[left.num_dims() - 1].is_multiple_of(128)
+/// multiple of their step, they read beyond it and add what they find. Steps are powers of two, up to 32
+/// or the units of a plane.
+pub(in crate::ops) fn is_tunable(left: &Shape, plane: usize) -> bool {
+    left[left.num_dims() - 1].is_multiple_of(2 * plane.max(32))
 }
