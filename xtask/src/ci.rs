@@ -229,7 +229,8 @@ fn run_documentation() -> Result<Outcome> {
 
 /// Type-checks the front door with one backend and nothing else.
 fn check_backend(feature: &str) -> Result<Outcome> {
-    cargo(&[&["check", "--lib", "--examples"], &only(feature)[..]].concat())
+    let check = ["clippy", "--lib", "--examples"];
+    cargo(&[&check, &only(feature)[..], &["--", "-D", "warnings"]].concat())
 }
 
 /// Pre-trains a nano model for a few steps, then resumes it for a few more.
