@@ -1,7 +1,8 @@
-//! What `scripts/cuda_check` runs: every kernel is compiled, on a machine that need not be able to run it.
+//! What `scripts/cuda_check` runs on a machine that need not be able to run kernels: they are compiled.
 
 use burn::backend::Autodiff;
-use burn::tensor::DType;
+use burn::tensor::{DType, Shape, Tensor, TensorPrimitive};
+use deberta_model::DebertaBackend;
 
 use crate::Accelerator;
 use crate::case::{Case, Mask};
@@ -22,6 +23,34 @@ fn kernels_in_f16_compile() {
 #[test]
 fn kernels_in_bf16_compile() {
     compile(DType::BF16);
+}
+
+/// Burn chooses kernels and their tiles by the sizes, and the device must not refuse any.
+#[test]
+fn products_of_any_size_are_taken() {
+    let device = Default::default();
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for inner in [1, 2, 3, 8, 24, 33, 100, 130, 611] {
+            for rows in [1, 3, 33, 600] {
+                for columns in [1, 2, 33, 512] {
+                    let tensor = |shape: [usize; 2]| Tensor::ones(shape, (&device, dtype));
+                    let left: Tensor<Accelerator, 2> = tensor([rows, inner]);
+                    let right: Tensor<Accelerator, 2> = tensor([columns, inner]);
+                    for left in [left.clone(), tensor([inner, rows]).transpose()] {
+                        for right in [right.clone().transpose(), tensor([inner, columns])] {
+                            let [left, right] =
+                                [left.clone(), right].map(|it| it.into_primitive().tensor());
+                            let product = Accelerator::product(left, right);
+                            let product = Tensor::<Accelerator, 2>::from_primitive(
+                                TensorPrimitive::Float(product),
+                            );
+                            assert_eq!(product.into_data().shape, Shape::new([rows, columns]));
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn compile(dtype: DType) {
