@@ -227,7 +227,7 @@ fn run_documentation() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Type-checks the front door with one backend and nothing else.
+/// Lints the front door with one backend and nothing else.
 fn check_backend(feature: &str) -> Result<Outcome> {
     let check = ["clippy", "--lib", "--examples"];
     cargo(&[&check, &only(feature)[..], &["--", "-D", "warnings"]].concat())

@@ -10,9 +10,6 @@ mod gpu {
 
     use crate::ops::{DebertaBackend, Fused, FusedCall, FusedKind, cube};
 
-    /// Units of a plane, on any GPU.
-    const LARGEST_PLANE: usize = 64;
-
     /// The attention kernel; Burn's own fusion takes care of what is element by element.
     impl<R, F, I, BT> DebertaBackend for CubeBackend<R, F, I, BT>
     where
@@ -81,7 +78,7 @@ mod gpu {
         }
 
         fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
-            if cube::is_tunable(&left.shape(), LARGEST_PLANE) {
+            if cube::is_tunable(&left.shape(), cube::LARGEST_PLANE) {
                 // What follows may become part of the product's kernel.
                 Self::float_matmul(left, right)
             } else {

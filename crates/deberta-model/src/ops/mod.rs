@@ -90,6 +90,7 @@ pub(crate) fn linear<B: DebertaBackend, const D: usize>(
         return linear_call(false, false, x, linear.weight.val(), bias);
     }
     let rows = rows_product(linear, &x);
+    // Before the reshape, so that Burn's fusion may add it in the product's kernel.
     let rows = match &linear.bias {
         Some(bias) => rows + bias.val().unsqueeze(),
         None => rows,

@@ -28,27 +28,28 @@ fn kernels_in_bf16_compile() {
 /// Burn chooses kernels and their tiles by the sizes, and the device must not refuse any.
 #[test]
 fn products_of_any_size_are_taken() {
-    let device = Default::default();
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         for inner in [1, 2, 3, 8, 24, 33, 100, 130, 611] {
             for rows in [1, 3, 33, 600] {
                 for columns in [1, 2, 33, 512] {
-                    let tensor = |shape: [usize; 2]| Tensor::ones(shape, (&device, dtype));
-                    let left: Tensor<Accelerator, 2> = tensor([rows, inner]);
-                    let right: Tensor<Accelerator, 2> = tensor([columns, inner]);
-                    for left in [left.clone(), tensor([inner, rows]).transpose()] {
-                        for right in [right.clone().transpose(), tensor([inner, columns])] {
-                            let [left, right] =
-                                [left.clone(), right].map(|it| it.into_primitive().tensor());
-                            let product = Accelerator::product(left, right);
-                            let product = Tensor::<Accelerator, 2>::from_primitive(
-                                TensorPrimitive::Float(product),
-                            );
-                            assert_eq!(product.into_data().shape, Shape::new([rows, columns]));
-                        }
-                    }
+                    products(dtype, [rows, inner, columns]);
                 }
             }
+        }
+    }
+}
+
+/// Products of factors that are contiguous or transposed.
+fn products(dtype: DType, [rows, inner, columns]: [usize; 3]) {
+    let device = Default::default();
+    let tensor = |shape: [usize; 2]| Tensor::<Accelerator, 2>::ones(shape, (&device, dtype));
+    let factor = |shape: [usize; 2]| [tensor(shape), tensor([shape[1], shape[0]]).transpose()];
+    for left in factor([rows, inner]) {
+        for right in factor([inner, columns]) {
+            let [left, right] = [left.clone(), right].map(|it| it.into_primitive().tensor());
+            let product = Accelerator::product(left, right);
+            let product = Tensor::<Accelerator, 2>::from_primitive(TensorPrimitive::Float(product));
+            assert_eq!(product.into_data().shape, Shape::new([rows, columns]));
         }
     }
 }

@@ -322,6 +322,9 @@ pub(in crate::ops) fn product<R: CubeRuntime>(
     }
 }
 
+/// Most units that a plane has on any GPU.
+pub(in crate::ops) const LARGEST_PLANE: usize = 64;
+
 /// Whether all kernels that Burn may choose from are right for `left` `[..., rows, inner]`.
 ///
 /// Those of CubeK 0.2 with two buffers take an even number of steps along the inner axis. If it is an odd

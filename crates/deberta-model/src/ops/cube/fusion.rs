@@ -270,13 +270,11 @@ pub(in crate::ops) fn product<B: FusionBackend + DebertaBackend>(
     shape[last - 1] = left_shape[last - 1];
     shape.push(right_shape[last]);
     let outputs = [(Shape::from(shape), left.dtype())];
-    let operands = vec![left, right];
-    let product = register("deberta_product", operands, &outputs, |tensors| Product::<
-        B,
-    > {
+    let operation = |tensors| Product::<B> {
         tensors,
         backend: PhantomData,
-    });
+    };
+    let product = register("deberta_product", vec![left, right], &outputs, operation);
     match product.into_iter().next() {
         Some(product) => product,
         None => unreachable!("a product is a tensor"),

@@ -48,7 +48,7 @@ use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElemen
 
 pub(super) use self::backward::backward;
 use self::call::{Attention, PositionScores, Sizes, limits};
-pub(super) use self::call::{is_tunable, product};
+pub(super) use self::call::{LARGEST_PLANE, is_tunable, product};
 use self::tiles::{Layout, Pass, Tile, VECTOR};
 use self::tune::{Launch, tuned};
 use super::{AttentionCall, Fused};
